@@ -1,0 +1,1 @@
+"""The contract of Penstock: what is said between its parts, and the words it is said in."""

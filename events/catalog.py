@@ -1,0 +1,130 @@
+"""The choreography as a table: every event, who consumes it and how it is retried; every job."""
+
+from events.bus import topic_by_type
+from events.envelope import Event, type_of
+from events.inference import InferenceCompleted, InferenceRequested, InferenceRouted
+from events.ingest import IngestReceived
+from events.jobs import JobDue
+from events.usage import UsageRecorded
+from events.words import Record
+
+
+class Retry(Record):
+    """How a subscription treats a message that was not acknowledged.
+
+    It comes again after a pause that doubles from `min_backoff_s` to `max_backoff_s`; after `attempts`
+    deliveries it goes to the dead letter. Unanswered deliveries count after `ack_deadline_s`.
+    """
+
+    ack_deadline_s: int = 60
+    min_backoff_s: float = 1.0
+    max_backoff_s: float = 600.0
+    attempts: int = 10
+
+
+class Subscription(Record):
+    """One consumer of a topic: a function or a service, by its folder name."""
+
+    topic: str
+    consumer: str
+    retry: Retry = Retry()
+
+    @property
+    def name(self) -> str:
+        """Unique among all subscriptions."""
+        return f"{self.topic}.{self.consumer}"
+
+    @property
+    def dead_letter_topic(self) -> str:
+        """Where messages end that nobody could handle."""
+        return f"{self.name}.dead"
+
+
+class EventRow(Record):
+    """An event, how long its topic keeps messages, and its consumers."""
+
+    event: type[Event]
+    producers: tuple[str, ...]
+    consumers: tuple[str, ...]
+    retention_days: int = 7
+    retry: Retry = Retry()
+
+    @property
+    def topic(self) -> str:
+        """The topic it is published to."""
+        return topic_by_type(type_of(self.event))
+
+
+class Job(Record):
+    """Something a schedule starts, every `every_s` seconds, by a `JobDue` on its topic."""
+
+    name: str
+    every_s: int
+    consumer: str
+    purpose: str
+
+    @property
+    def topic(self) -> str:
+        """The topic its due event is published to."""
+        return f"job-{self.name}"
+
+
+EVENTS: tuple[EventRow, ...] = (
+    EventRow(event=InferenceRequested, producers=("request",), consumers=("routing",)),
+    EventRow(
+        event=InferenceRouted,
+        producers=("router", "routing"),
+        consumers=("dispatcher",),
+        retry=Retry(ack_deadline_s=10, attempts=100),
+    ),
+    EventRow(
+        event=InferenceCompleted, producers=("dispatcher", "request", "routing", "router"), consumers=()
+    ),
+    EventRow(
+        event=UsageRecorded,
+        producers=("router", "dispatcher"),
+        consumers=("metering",),
+        retry=Retry(max_backoff_s=60.0, attempts=100),
+    ),
+)
+
+JOBS: tuple[Job, ...] = (
+    Job(
+        name="settle-usage",
+        every_s=15,
+        consumer="metering",
+        purpose="settles attempts that fell silent by a visible estimate",
+    ),
+    Job(
+        name="sweep-requests",
+        every_s=15,
+        consumer="dispatcher",
+        purpose="expires overdue requests, frees lost claims and republishes events still owed",
+    ),
+)
+
+INGEST_RETRY = Retry(attempts=20)
+
+_CLASSES: tuple[type[Event], ...] = (*(row.event for row in EVENTS), JobDue, IngestReceived)
+KNOWN: dict[str, type[Event]] = {type_of(event): event for event in _CLASSES}
+
+
+def ingest_topic(tenant: str) -> str:
+    """The topic a tenant's apps publish requests to."""
+    return f"ingest-{tenant}"
+
+
+def subscriptions() -> tuple[Subscription, ...]:
+    """Every fixed subscription; ingest topics come and go with tenants."""
+    of_events = (
+        Subscription(topic=row.topic, consumer=consumer, retry=row.retry)
+        for row in EVENTS
+        for consumer in row.consumers
+    )
+    of_jobs = (Subscription(topic=job.topic, consumer=job.consumer, retry=Retry(attempts=5)) for job in JOBS)
+    return (*of_events, *of_jobs)
+
+
+def ingest_subscription(tenant: str) -> Subscription:
+    """The subscription of a tenant's ingest topic."""
+    return Subscription(topic=ingest_topic(tenant), consumer="request", retry=INGEST_RETRY)

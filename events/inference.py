@@ -1,0 +1,46 @@
+"""What is said about one queued request, from its acceptance to its end."""
+
+from datetime import datetime
+from typing import ClassVar
+
+from events.envelope import Event
+from events.requests import FinalStatus
+from events.words import Lane
+
+
+class InferenceRequested(Event):
+    """A request was accepted from an ingest topic and stored; nothing has been routed yet."""
+
+    about: ClassVar[str] = "request_id"
+
+    request_id: str
+    tenant: str
+    model: str
+    lane: Lane
+
+
+class InferenceRouted(Event):
+    """A request has a model and a backend and waits for a slot: the dispatchers' doorbell."""
+
+    about: ClassVar[str] = "request_id"
+
+    request_id: str
+    tenant: str
+    model: str
+    backend: str
+    lane: Lane
+    deadline_at: datetime
+
+
+class InferenceCompleted(Event):
+    """A queued request ended, well or not; it is said exactly once for each request."""
+
+    about: ClassVar[str] = "request_id"
+
+    request_id: str
+    tenant: str
+    status: FinalStatus
+    attempts: int
+    model: str
+    status_code: int | None = None
+    body_id: str | None = None

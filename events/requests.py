@@ -1,0 +1,72 @@
+"""The request document: what the store keeps of one queued request, read by every room."""
+
+from datetime import datetime
+from typing import Literal
+
+from events.words import Lane, Problem, Record
+
+State = Literal["accepted", "routed", "running", "completed", "failed", "cancelled", "expired"]
+FinalStatus = Literal["completed", "failed", "cancelled", "expired"]
+
+WAITING: frozenset[State] = frozenset({"accepted", "routed"})
+FINAL: frozenset[State] = frozenset({"completed", "failed", "cancelled", "expired"})
+
+
+class Owed(Record):
+    """An event the document owes the bus: its message, published by whoever finds it still here."""
+
+    topic: str
+    attributes: dict[str, str]
+    data: bytes
+
+
+class Claim(Record):
+    """Who runs the request now, and until when nobody else may."""
+
+    owner: str
+    lease_until: datetime
+
+
+class Answer(Record):
+    """What the caller gets: the engine's HTTP status and where its sealed body lies."""
+
+    status_code: int
+    body_id: str
+
+
+class RequestDocument(Record):
+    """One queued request. Every write is conditional on the version read; that chain is the fence.
+
+    Times are aware. `deadline_at`: not started by then, it expires. `expire_at`: forgotten after.
+    `attempts` counts the calls made to backends. The sealed prompt lies in the body store under
+    `body_id`, sealed with kind "prompt"; an answer with kind "answer".
+    """
+
+    id: str
+    tenant: str
+    key_id: str
+    url: str
+    model: str
+    lane: Lane
+    state: State
+    created_at: datetime
+    deadline_at: datetime
+    expire_at: datetime
+    body_id: str
+    backend: str | None = None
+    attempts: int = 0
+    claim: Claim | None = None
+    not_before: datetime | None = None
+    answer: Answer | None = None
+    problem: Problem | None = None
+    custom_id: str | None = None
+    traceparent: str = ""
+    owed: tuple[Owed, ...] = ()
+    schema: int = 1
+
+
+class Versioned(Record):
+    """A document and the version it was read at."""
+
+    document: RequestDocument
+    version: int

@@ -1,0 +1,1 @@
+"""What is decided when something is said; each function is a pure core with a handler around it."""

@@ -1,0 +1,122 @@
+"""Whether a chat completion may be run: the one verdict of the hot path and of the event path."""
+
+from collections.abc import Sequence
+
+import msgspec
+
+from events.config import Config
+from events.words import Problem, Refusal
+
+CHAT = "/v1/chat/completions"
+BYTES_PER_TOKEN = 4  # of English text, https://help.openai.com/en/articles/4936856
+IMAGE_TOKENS = 256  # what Gemma 3 spends on one image
+CONTEXT_LENIENCY = 1.5  # an estimate refuses only what is far over; the engine judges the rest
+
+
+class ChatMessage(msgspec.Struct, frozen=True):
+    """One message, its content unread."""
+
+    role: str
+    content: msgspec.Raw = msgspec.Raw(b"null")
+
+
+class StreamOptions(msgspec.Struct, frozen=True):
+    """OpenAI's `stream_options`."""
+
+    include_usage: bool | None = None
+
+
+class ChatBody(msgspec.Struct, frozen=True):
+    """The fields of a chat completion that decide something here; all others pass unread."""
+
+    model: str
+    messages: list[ChatMessage]
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+
+
+class Admitted(msgspec.Struct, frozen=True):
+    """The verdict for: which model, whether streamed, and what the prompt is estimated to cost."""
+
+    model: str
+    stream: bool
+    wants_usage: bool
+    input_estimate: int
+
+
+_decoder = msgspec.json.Decoder(ChatBody)
+
+
+def admit(body: bytes, config: Config) -> Admitted | Refusal:
+    """Judges a request body (JSON, UTF-8) against the configuration."""
+    try:
+        chat = _decoder.decode(body)
+        body.decode()
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        return _unreadable(error)
+    if not chat.messages:
+        return _invalid("messages is empty: send at least one message.", "messages", "empty_array")
+    model = config.models.get(chat.model)
+    if model is None:
+        return unknown_model(chat.model, config)
+    estimate = estimate_input(chat.messages)
+    if model.context and estimate > model.context * CONTEXT_LENIENCY:
+        return _invalid(
+            f"The prompt has about {estimate} tokens (estimated from its length) and {chat.model} takes "
+            f"{model.context}. Shorten the messages.",
+            "messages",
+            "context_length_exceeded",
+        )
+    options = chat.stream_options
+    return Admitted(
+        chat.model, chat.stream is True, options is not None and options.include_usage is True, estimate
+    )
+
+
+def estimate_input(messages: Sequence[ChatMessage]) -> int:
+    """About how many tokens the prompt has: its UTF-8 bytes by four, images at a flat rate."""
+    total = 0
+    for message in messages:
+        raw = bytes(message.content)
+        total += _estimate_parts(raw) if raw.startswith(b"[") else len(raw) - 2
+    return max(1, total // BYTES_PER_TOKEN)
+
+
+class _Part(msgspec.Struct, frozen=True):
+    text: str = ""
+    image_url: msgspec.Raw = msgspec.Raw(b"")
+
+
+def _estimate_parts(raw: bytes) -> int:
+    try:
+        parts = msgspec.json.decode(raw, type=list[_Part])
+    except msgspec.DecodeError:
+        return len(raw)  # not the parts we know; the engine will judge them
+    return sum(
+        len(part.text.encode()) + (IMAGE_TOKENS * BYTES_PER_TOKEN if bytes(part.image_url) else 0)
+        for part in parts
+    )
+
+
+def unknown_model(name: str, config: Config) -> Refusal:
+    """The refusal of a model that does not exist; it names those that do."""
+    known = ", ".join(sorted(config.models)) or "none is configured"
+    problem = Problem(
+        message=f"The model {name!r} does not exist here. Models: {known}.",
+        code="model_not_found",
+        param="model",
+    )
+    return Refusal(status=404, problem=problem)
+
+
+def _unreadable(error: msgspec.DecodeError | UnicodeDecodeError) -> Refusal:
+    if isinstance(error, msgspec.ValidationError):
+        reason, _, path = str(error).partition(" - at `")
+        return _invalid(f"{reason}{' in ' if path else ''}{path.strip('`$.')}.", path.strip("`$.") or None)
+    if isinstance(error, UnicodeDecodeError):
+        return _invalid("The body is not UTF-8 text.", None, "invalid_json")
+    return _invalid(f"The body is not valid JSON: {error}.", None, "invalid_json")
+
+
+def _invalid(message: str, param: str | None, code: str | None = None) -> Refusal:
+    return Refusal(status=400, problem=Problem(message=message, param=param, code=code))

@@ -1,0 +1,92 @@
+"""From what a caller handed in to the document the store keeps; router and function share it."""
+
+from datetime import datetime, timedelta
+
+from events.config import Config
+from events.requests import RequestDocument
+from events.words import Problem, Record, Refusal
+from functions.request.admission import Admitted, admit
+from functions.request.submission import Options, Submission, read_submission
+
+
+class Terms(Record):
+    """Settings of the queue: how long a request may wait unless it says so, and how long results live."""
+
+    deadline_s: int = 86_400
+    keep_s: int = 86_400
+
+
+class Taken(Record):
+    """A submission that may be queued."""
+
+    submission: Submission
+    admitted: Admitted
+
+
+def take(body: bytes, options: Options, *, config: Config, now: datetime, terms: Terms) -> Taken | Refusal:
+    """The verdict on a body handed in to be queued."""
+    submission = read_submission(body, options, now=now, default_deadline_s=terms.deadline_s)
+    if isinstance(submission, Refusal):
+        return submission
+    admitted = admit(submission.body, config)
+    if isinstance(admitted, Refusal):
+        return admitted
+    if admitted.stream:
+        problem = Problem(
+            message="A queued request cannot stream: leave stream out, and read the answer when it is ready.",
+            param="stream",
+            code="stream_not_supported",
+        )
+        return Refusal(status=400, problem=problem)
+    return Taken(submission=submission, admitted=admitted)
+
+
+def accepted(
+    taken: Taken,
+    *,
+    request_id: str,
+    tenant: str,
+    key_id: str,
+    now: datetime,
+    terms: Terms,
+    traceparent: str = "",
+) -> RequestDocument:
+    """The document of a request that was taken; its prompt is to be sealed under `body_id` first."""
+    asked = taken.submission
+    return RequestDocument(
+        id=request_id,
+        tenant=tenant,
+        key_id=key_id,
+        url=asked.url,
+        model=taken.admitted.model,
+        lane=asked.lane,
+        state="accepted",
+        created_at=now,
+        deadline_at=asked.deadline_at,
+        expire_at=asked.deadline_at + timedelta(seconds=terms.keep_s),
+        body_id=f"{request_id}-prompt",
+        custom_id=asked.custom_id,
+        traceparent=traceparent,
+    )
+
+
+def refused(
+    refusal: Refusal, *, request_id: str, tenant: str, key_id: str, now: datetime, terms: Terms
+) -> RequestDocument:
+    """The document of a published request that cannot be run: it failed before it was stored, so it
+    has no prompt (`body_id` is ""), and its publisher can read why.
+    """
+    return RequestDocument(
+        id=request_id,
+        tenant=tenant,
+        key_id=key_id,
+        url="",
+        model="",
+        lane="interactive",
+        state="failed",
+        created_at=now,
+        deadline_at=now,
+        expire_at=now + timedelta(seconds=terms.keep_s),
+        body_id="",
+        problem=refusal.problem,
+    )

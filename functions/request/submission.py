@@ -1,0 +1,113 @@
+"""What a caller hands in to be queued: a flat body or an envelope, and its options."""
+
+from datetime import datetime, timedelta
+from typing import get_args
+
+import msgspec
+
+from events.envelope import parse_time
+from events.words import Invalid, Lane, Problem, Record, Refusal
+from functions.request.admission import CHAT
+
+LANES = get_args(Lane)
+MAX_CUSTOM_ID = 64
+
+
+class Options(Record):
+    """What may be asked for beside the body. `deadline` is seconds from now, or an RFC 3339 time."""
+
+    lane: str = "interactive"
+    deadline: str | int | float | None = None
+    custom_id: str | None = None
+
+
+class Submission(Record):
+    """A body to run at `url`, with its options judged."""
+
+    url: str
+    body: bytes
+    lane: Lane
+    deadline_at: datetime
+    custom_id: str | None = None
+
+
+class _Envelope(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    url: str
+    body: msgspec.Raw
+    method: str = "POST"
+    lane: str | None = None
+    deadline: str | int | float | None = None
+    custom_id: str | None = None
+
+
+class _Shape(msgspec.Struct, frozen=True):
+    body: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    messages: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+
+
+def read_submission(
+    body: bytes, options: Options, *, now: datetime, default_deadline_s: int
+) -> Submission | Refusal:
+    """Reads a flat chat completion, or an envelope `{"url", "body", ...}` whose own options
+    win over `options`.
+    """
+    url = CHAT
+    if _is_envelope(body):
+        try:
+            envelope = msgspec.json.decode(body, type=_Envelope)
+        except msgspec.DecodeError as error:
+            return _refusal(f"The envelope is not valid: {error}.", None)
+        if envelope.method != "POST":
+            return _refusal(f"method is {envelope.method!r}; only POST can be queued.", "method")
+        url, body = envelope.url, bytes(envelope.body)
+        options = Options(
+            lane=envelope.lane or options.lane,
+            deadline=options.deadline if envelope.deadline is None else envelope.deadline,
+            custom_id=envelope.custom_id,
+        )
+    return _judge(url, body, options, now, default_deadline_s)
+
+
+def _is_envelope(body: bytes) -> bool:
+    try:
+        shape = msgspec.json.decode(body, type=_Shape)
+    except msgspec.DecodeError:
+        return False  # admission will say what is wrong with it
+    return shape.body is not msgspec.UNSET and shape.messages is msgspec.UNSET
+
+
+def _judge(
+    url: str, body: bytes, options: Options, now: datetime, default_deadline_s: int
+) -> Submission | Refusal:
+    if url != CHAT:
+        return _refusal(f"{url!r} cannot be queued; use {CHAT}.", "url")
+    if options.lane not in LANES:
+        return _refusal(f"lane is {options.lane!r}; use {' or '.join(LANES)}.", "lane")
+    if options.custom_id and len(options.custom_id) > MAX_CUSTOM_ID:
+        return _refusal(f"custom_id is longer than {MAX_CUSTOM_ID} characters.", "custom_id")
+    try:
+        deadline_at = _deadline(options.deadline, now, default_deadline_s)
+    except Invalid as error:
+        return _refusal(str(error), "deadline")
+    lane: Lane = "batch" if options.lane == "batch" else "interactive"
+    return Submission(url=url, body=body, lane=lane, deadline_at=deadline_at, custom_id=options.custom_id)
+
+
+def _deadline(asked: str | int | float | None, now: datetime, default_s: int) -> datetime:
+    if asked is None:
+        return now + timedelta(seconds=default_s)
+    try:
+        deadline_at = now + timedelta(seconds=float(asked))
+    except ValueError:
+        deadline_at = parse_time(str(asked))
+    except OverflowError as error:
+        raise Invalid(f"deadline {asked!r} is too far away.") from error
+    if deadline_at <= now:
+        raise Invalid(f"deadline {asked!r} has passed already; give seconds from now or a later time.")
+    if deadline_at > now + timedelta(days=7):
+        raise Invalid(f"deadline {asked!r} is more than 7 days away.")
+    return deadline_at
+
+
+def _refusal(message: str, param: str | None) -> Refusal:
+    return Refusal(status=400, problem=Problem(message=message, param=param, code="invalid_request"))

@@ -1,0 +1,92 @@
+"""Gives an accepted request its backend and rings the dispatchers' bell."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Protocol
+
+from msgspec.structs import replace
+
+from events.config import Config
+from events.envelope import Envelope, Event
+from events.inference import InferenceCompleted, InferenceRequested, InferenceRouted
+from events.requests import RequestDocument, Versioned
+from events.words import Invalid, Refusal
+from functions.routing.policy import choose
+
+
+class Requests(Protocol):
+    """Where request documents are kept."""
+
+    async def get(self, request_id: str) -> Versioned | None:
+        """A document and its version."""
+
+    async def replace(self, document: RequestDocument, version: int) -> int:
+        """Writes the document if it still has `version`, and returns the new one; else raises `Conflict`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ports:
+    """What the routing function needs; results of failed requests are kept `keep_s`."""
+
+    requests: Requests
+    config: Callable[[], Config]
+    keep_s: int
+
+
+async def handle(envelope: Envelope, ports: Ports) -> Sequence[Event]:
+    """Routes a request once; asked again, it tells again what it decided."""
+    asked = envelope.event
+    if not isinstance(asked, InferenceRequested):
+        raise Invalid(f"The routing function does not consume {envelope.type}.")
+    found = await ports.requests.get(asked.request_id)
+    if found is None:
+        return []  # forgotten since: its deadline and its keeping time are over
+    document = found.document
+    if document.state == "accepted":
+        document = decide(document, envelope, ports)
+        await ports.requests.replace(document, found.version)
+    return announcement(document)
+
+
+def decide(document: RequestDocument, envelope: Envelope, ports: Ports) -> RequestDocument:
+    """The routed document, or the failed one where no model fits any more."""
+    route = choose(document.model, ports.config())
+    if isinstance(route, Refusal):
+        return replace(
+            document,
+            state="failed",
+            problem=route.problem,
+            expire_at=envelope.time + timedelta(seconds=ports.keep_s),
+        )
+    return replace(document, state="routed", backend=route.backend)
+
+
+def announcement(document: RequestDocument) -> Sequence[Event]:
+    """What follows from a document that was routed or refused; nothing where it ended otherwise."""
+    if document.backend is not None:
+        return [routed_event(document)]
+    if document.state == "failed":
+        return [
+            InferenceCompleted(
+                request_id=document.id,
+                tenant=document.tenant,
+                status="failed",
+                attempts=0,
+                model=document.model,
+            )
+        ]
+    return []
+
+
+def routed_event(document: RequestDocument) -> InferenceRouted:
+    """The doorbell of a routed request."""
+    assert document.backend is not None
+    return InferenceRouted(
+        request_id=document.id,
+        tenant=document.tenant,
+        model=document.model,
+        backend=document.backend,
+        lane=document.lane,
+        deadline_at=document.deadline_at,
+    )
