@@ -1,12 +1,14 @@
 """The choreography as a table: every event, who consumes it and how it is retried; every job."""
 
+from datetime import datetime
+
 from events.bus import topic_by_type
 from events.envelope import Event, type_of
 from events.inference import InferenceCompleted, InferenceRequested, InferenceRouted
 from events.ingest import IngestReceived
 from events.jobs import JobDue
 from events.usage import UsageRecorded
-from events.words import Record
+from events.words import ApiKey, Record
 
 
 class Retry(Record):
@@ -128,3 +130,9 @@ def subscriptions() -> tuple[Subscription, ...]:
 def ingest_subscription(tenant: str) -> Subscription:
     """The subscription of a tenant's ingest topic."""
     return Subscription(topic=ingest_topic(tenant), consumer="request", retry=INGEST_RETRY)
+
+
+def ingest_key(tenant: str, now: datetime) -> ApiKey:
+    """The named key an ingest topic acts as: it has no secret, and is revoked like any other."""
+    name = f"ingest-{tenant}"
+    return ApiKey(hash=name, id=name, tenant=tenant, name="ingest topic", created_at=now)

@@ -74,7 +74,7 @@ class Envelope:
         if self._event is None:
             try:
                 self._event = msgspec.json.decode(self.data, type=self._event_class)
-            except (msgspec.ValidationError, msgspec.DecodeError, UnicodeDecodeError) as error:
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
                 raise Invalid(f"The body is not a {self.type}: {error}.") from error
         return self._event
 

@@ -20,7 +20,10 @@ class InferenceRequested(Event):
 
 
 class InferenceRouted(Event):
-    """A request has a model and a backend and waits for a slot: the dispatchers' doorbell."""
+    """A request has a model and a backend and waits for a slot: the dispatchers' doorbell.
+
+    `deadline_at`: not started by then, it expires.
+    """
 
     about: ClassVar[str] = "request_id"
 
@@ -33,7 +36,11 @@ class InferenceRouted(Event):
 
 
 class InferenceCompleted(Event):
-    """A queued request ended, well or not; it is said exactly once for each request."""
+    """A queued request ended, well or not; it is said under one id only for each request.
+
+    `status`: how it ended. `attempts`: the calls that were made to backends. `status_code`: the HTTP
+    status of the answer, where there is one. `body_id`: where its sealed body lies.
+    """
 
     about: ClassVar[str] = "request_id"
 

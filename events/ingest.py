@@ -8,8 +8,10 @@ from events.envelope import Event
 class IngestReceived(Event):
     """A message arrived on a tenant's ingest topic. It is made at the edge and never published itself.
 
-    The tenant is the one the subscription belongs to, never one the message names. `sealed` bodies
-    were sealed by this platform (kind "ingest", id `message_id`) before they touched a disk.
+    `tenant`: the one the subscription belongs to, never one the message names. `message_id`: the
+    publisher's own (`ce-id`), else the bus's. `body`: a chat completion, or an envelope
+    `{"url", "body", ...}`. `idempotency_key`: messages with the same one make one request.
+    `sealed`: the platform sealed the body (kind "ingest", under `message_id`) before it touched a disk.
     """
 
     about: ClassVar[str] = "message_id"

@@ -7,7 +7,10 @@ from events.envelope import Event
 
 
 class JobDue(Event):
-    """A job's time has come. `slot` is the scheduled time it stands for."""
+    """A job's time has come.
+
+    `slot`: the scheduled time it stands for.
+    """
 
     about: ClassVar[str] = "job"
 

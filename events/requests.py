@@ -38,7 +38,8 @@ class RequestDocument(Record):
     """One queued request. Every write is conditional on the version read; that chain is the fence.
 
     Times are aware. `deadline_at`: not started by then, it expires. `expire_at`: forgotten after.
-    `attempts` counts the calls made to backends. The sealed prompt lies in the body store under
+    `attempts` counts the calls made to backends, `failures` those that
+    failed. The sealed prompt lies in the body store under
     `body_id`, sealed with kind "prompt"; an answer with kind "answer".
     """
 
@@ -55,6 +56,7 @@ class RequestDocument(Record):
     body_id: str
     backend: str | None = None
     attempts: int = 0
+    failures: int = 0
     claim: Claim | None = None
     not_before: datetime | None = None
     answer: Answer | None = None

@@ -19,10 +19,11 @@ Outcome = Literal[
 
 
 class Started(Record, tag="started", tag_field="kind"):
-    """An attempt began. `estimate` is what its prompt would cost if nothing more is ever heard.
+    """An attempt began.
 
-    `queued` attempts answer nobody directly: should one be lost, the request is run again, and only
-    the attempt that gave the answer is billed.
+    `estimate`: the input tokens it costs if nothing more is ever heard. `queued`: it answers nobody
+    directly; should it be lost, the request is run again, and only the attempt that gave the answer is
+    billed.
     """
 
     attempt: str
@@ -37,7 +38,10 @@ class Started(Record, tag="started", tag_field="kind"):
 
 
 class Progress(Record, tag="progress", tag_field="kind"):
-    """An attempt is alive; `usage` is what it has produced so far, estimated where the engine counts late."""
+    """An attempt is alive.
+
+    `usage`: what it has used so far, estimated where the engine counts late.
+    """
 
     attempt: str
     at: datetime
@@ -45,9 +49,11 @@ class Progress(Record, tag="progress", tag_field="kind"):
 
 
 class Completed(Record, tag="completed", tag_field="kind"):
-    """An attempt ended. Where `billed`, it is also the bill row of its request.
+    """An attempt ended.
 
-    `estimated` names what was not counted by the engine: "input", "output" or "usage" (both).
+    `outcome`: how it ended. `billed`: whether it is also the bill row of its request. `estimated`: what
+    was not counted by the engine, where "usage" is both. `duration_ms`: from its start to its end.
+    `first_byte_ms`: from its start to the first byte of the answer, where one came.
     """
 
     attempt: str
@@ -68,6 +74,10 @@ class Completed(Record, tag="completed", tag_field="kind"):
 class Settled(Record, tag="settled", tag_field="kind"):
     """A bill row written by the sweep: `est:<attempt>` for an attempt that fell silent,
     `rev:<attempt>` (the estimate negated) when its completion arrived after all.
+
+    `id`: `est:<attempt>` or `rev:<attempt>`. `billed`: whether it counts; a queued attempt that was
+    lost does not. `source`: what the estimate was made from: the agent's own count, the last progress,
+    or the input.
     """
 
     id: str
@@ -87,7 +97,11 @@ UsageRecord = Started | Progress | Completed | Settled
 
 
 class UsageRecorded(Event):
-    """A page of usage records of one producer (a process that makes attempts); at most 500 records."""
+    """A page of usage records of one producer.
+
+    `producer`: the process that made the attempts. `records`: at most 500; each belongs to one page
+    for ever.
+    """
 
     about: ClassVar[str] = "producer"
 

@@ -74,6 +74,11 @@ class Problem(Record):
     param: str | None = None
 
 
+def server_problem(message: str, code: str) -> Problem:
+    """Something on our side of the wire."""
+    return Problem(message=message, type="server_error", code=code)
+
+
 class Refusal(Record):
     """A verdict against a request: the HTTP status it becomes, and the problem that explains it.
 

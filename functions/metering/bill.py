@@ -1,6 +1,7 @@
 """What a page of usage records adds to the sums people read."""
 
 from collections.abc import Iterable
+from datetime import UTC
 
 from events.usage import Completed, Settled, UsageRecord
 from events.words import Record, Usage
@@ -24,6 +25,15 @@ class Increment(Record):
     estimated: int
 
 
+class UsageSum(Record):
+    """What all increments of a line add up to; `estimated` is the tokens in it no engine counted."""
+
+    line: Line
+    requests: int
+    usage: Usage
+    estimated: int
+
+
 def increments(records: Iterable[UsageRecord]) -> tuple[Increment, ...]:
     """One increment for each line the records bill; its order follows the records."""
     sums: dict[Line, Increment] = {}
@@ -31,7 +41,10 @@ def increments(records: Iterable[UsageRecord]) -> tuple[Increment, ...]:
         if not isinstance(record, Completed | Settled) or not record.billed:
             continue
         line = Line(
-            tenant=record.tenant, key=record.key, model=record.model, day=record.at.date().isoformat()
+            tenant=record.tenant,
+            key=record.key,
+            model=record.model,
+            day=record.at.astimezone(UTC).date().isoformat(),
         )
         before = sums.get(line) or Increment(line=line, requests=0, usage=Usage(), estimated=0)
         sums[line] = Increment(

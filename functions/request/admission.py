@@ -32,7 +32,7 @@ class ChatBody(msgspec.Struct, frozen=True):
     model: str
     messages: list[ChatMessage]
     stream: bool | None = None
-    stream_options: StreamOptions | None = None
+    stream_options: StreamOptions | msgspec.UnsetType | None = msgspec.UNSET
 
 
 class Admitted(msgspec.Struct, frozen=True):
@@ -40,6 +40,7 @@ class Admitted(msgspec.Struct, frozen=True):
 
     model: str
     stream: bool
+    has_stream_options: bool
     wants_usage: bool
     input_estimate: int
 
@@ -52,7 +53,7 @@ def admit(body: bytes, config: Config) -> Admitted | Refusal:
     try:
         chat = _decoder.decode(body)
         body.decode()
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         return _unreadable(error)
     if not chat.messages:
         return _invalid("messages is empty: send at least one message.", "messages", "empty_array")
@@ -68,8 +69,9 @@ def admit(body: bytes, config: Config) -> Admitted | Refusal:
             "context_length_exceeded",
         )
     options = chat.stream_options
+    wants_usage = isinstance(options, StreamOptions) and options.include_usage is True
     return Admitted(
-        chat.model, chat.stream is True, options is not None and options.include_usage is True, estimate
+        chat.model, chat.stream is True, options is not msgspec.UNSET, wants_usage, estimate
     )
 
 
@@ -90,7 +92,7 @@ class _Part(msgspec.Struct, frozen=True):
 def _estimate_parts(raw: bytes) -> int:
     try:
         parts = msgspec.json.decode(raw, type=list[_Part])
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         return len(raw)  # not the parts we know; the engine will judge them
     return sum(
         len(part.text.encode()) + (IMAGE_TOKENS * BYTES_PER_TOKEN if bytes(part.image_url) else 0)
@@ -109,12 +111,14 @@ def unknown_model(name: str, config: Config) -> Refusal:
     return Refusal(status=404, problem=problem)
 
 
-def _unreadable(error: msgspec.DecodeError | UnicodeDecodeError) -> Refusal:
+def _unreadable(error: msgspec.DecodeError | UnicodeDecodeError | RecursionError) -> Refusal:
     if isinstance(error, msgspec.ValidationError):
         reason, _, path = str(error).partition(" - at `")
         return _invalid(f"{reason}{' in ' if path else ''}{path.strip('`$.')}.", path.strip("`$.") or None)
     if isinstance(error, UnicodeDecodeError):
         return _invalid("The body is not UTF-8 text.", None, "invalid_json")
+    if isinstance(error, RecursionError):
+        return _invalid("The body is nested too deeply.", None, "invalid_json")
     return _invalid(f"The body is not valid JSON: {error}.", None, "invalid_json")
 
 

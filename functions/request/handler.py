@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
+from msgspec.structs import replace
+
 from events.config import Config
 from events.envelope import Envelope, Event
 from events.inference import InferenceRequested
@@ -96,6 +98,8 @@ async def _prepare(received: IngestReceived, envelope: Envelope, ports: Ports) -
     document = accepted(
         verdict, now=envelope.time, terms=ports.terms, traceparent=envelope.traceparent, **identity
     )
+    # Two messages may share an idempotency key: the later one's prompt must not replace the first one's.
+    document = replace(document, body_id=f"{document.body_id}-{hashed_id((received.message_id,))}")
     sealed = await ports.sealer.seal(document.tenant, "prompt", document.body_id, verdict.submission.body)
     await ports.bodies.put(document.body_id, sealed, document.expire_at)
     return document

@@ -63,7 +63,7 @@ def read_submission(
         options = Options(
             lane=envelope.lane or options.lane,
             deadline=options.deadline if envelope.deadline is None else envelope.deadline,
-            custom_id=envelope.custom_id,
+            custom_id=options.custom_id if envelope.custom_id is None else envelope.custom_id,
         )
     return _judge(url, body, options, now, default_deadline_s)
 
@@ -71,7 +71,7 @@ def read_submission(
 def _is_envelope(body: bytes) -> bool:
     try:
         shape = msgspec.json.decode(body, type=_Shape)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         return False  # admission will say what is wrong with it
     return shape.body is not msgspec.UNSET and shape.messages is msgspec.UNSET
 

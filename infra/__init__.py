@@ -1,0 +1,1 @@
+"""What installs and deploys Penstock; no part of the package."""

@@ -1,0 +1,1 @@
+"""The technologies behind the ports: one folder for each technology, one file for each port."""

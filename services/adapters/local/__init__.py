@@ -1,0 +1,1 @@
+"""What a single machine offers: files."""

@@ -1,0 +1,1 @@
+"""The state of a platform on one machine, in SQLite files."""

@@ -1,0 +1,64 @@
+"""`penstock engine`."""
+
+import asyncio
+import signal
+import sys
+
+import click
+import msgspec
+
+from services.cli.commands.up import run
+from services.rehearsal.engine import RehearsalEngine
+from services.rehearsal.profiles import PROFILES
+
+
+@click.command()
+@click.option("--port", default=8001, show_default=True, help="Where to listen; 0 takes any free port.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
+@click.option(
+    "--profile",
+    type=click.Choice(sorted(PROFILES)),
+    default="quick",
+    show_default=True,
+    help="How fast it answers: pleasant, at once, or like an engine on an L4.",
+)
+@click.option("--model", default="gemma-3-4b-it", show_default=True, help="The name of its one model.")
+@click.option("--log", metavar="FILE", help="Append a JSON line for every attempt.")
+@click.option("--control", is_flag=True, help="Let callers hold and break answers, for tests.")
+@click.option("--seed", default=0, show_default=True, help="The same seed makes up the same answers.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON line once it serves.")
+def command(
+    port: int,
+    host: str,
+    profile: str,
+    model: str,
+    log: str | None,
+    control: bool,
+    seed: int,
+    as_json: bool,
+) -> None:
+    """Run the rehearsal engine by itself: it speaks OpenAI's API and makes its answers up.
+
+    For load tests, simulations and drills: answers cost no GPU and take as long as you say.
+    """
+    engine = RehearsalEngine(profile=profile, model=model, log_path=log, control=control, seed=seed)
+    run(serve(engine, host, port, as_json=as_json))
+
+
+async def serve(engine: RehearsalEngine, host: str, port: int, *, as_json: bool) -> None:
+    """Until a signal ends it."""
+    stopped = asyncio.Event()
+    if sys.platform != "win32":
+        for name in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(name, stopped.set)
+    bound = await engine.start(host, port)
+    url = f"http://{host}:{bound}"
+    click.echo(
+        msgspec.json.encode({"url": url})
+        if as_json
+        else f"The rehearsal engine serves at {url}. Ctrl-C stops."
+    )
+    try:
+        await stopped.wait()
+    finally:
+        await engine.close()

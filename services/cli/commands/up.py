@@ -1,0 +1,117 @@
+"""`penstock up`."""
+
+import asyncio
+import errno
+import signal
+import sys
+from collections.abc import Coroutine
+from importlib.metadata import PackageNotFoundError, version
+
+import click
+import msgspec
+
+from events.words import Conflict
+from services.cli import options
+from services.runtime.local import LocalPlatform, Started
+from services.runtime.logs import set_up_logs
+from services.runtime.settings import Settings, read_settings
+
+
+@click.command()
+@click.option(
+    "--port", type=click.IntRange(0, 65535), help="Where to listen; 0 takes any free port [default: 4747]."
+)
+@click.option("--host", help="The address to listen on [default: 127.0.0.1, this machine only].")
+@click.option("--engine", metavar="URL", help="The engine that answers, such as http://127.0.0.1:11434.")
+@click.option("--metrics-port", type=click.IntRange(0, 65535), help="Where Prometheus reads [default: 9090].")
+@options.data_dir
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON line once it serves.")
+def command(as_json: bool, **given: str | int | None) -> None:
+    """Start the whole platform on this machine: router, functions, dispatcher and scheduler on SQLite.
+
+    It prints the address, a development key and a line to try. An engine is used if one is named, or
+    found on its usual port (Ollama 11434, llama-server 8080, vLLM 8000) with a model; else the
+    rehearsal engine answers, and says so. Everything kept lies in the data folder. Ctrl-C stops it.
+
+    Every setting can also be given as an environment variable: PENSTOCK_PORT, PENSTOCK_ENGINE, ...
+    """
+    settings = read_settings(given)
+    set_up_logs(settings.log_level)
+    run(serve(settings, as_json=as_json))
+
+
+def run(work: Coroutine[None, None, None]) -> None:
+    """Runs on uvloop where there is one."""
+    try:
+        import uvloop  # noqa: PLC0415  (not on Windows)
+    except ImportError:
+        asyncio.run(work)
+    else:
+        uvloop.run(work)
+
+
+async def serve(settings: Settings, *, as_json: bool) -> None:
+    """Until a signal ends it."""
+    stopped = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for name in (signal.SIGINT, signal.SIGTERM):
+        if sys.platform != "win32":
+            loop.add_signal_handler(name, stopped.set)
+    platform = LocalPlatform(settings)
+    try:
+        started = await platform.start()
+    except OSError as error:
+        if error.errno != errno.EADDRINUSE:
+            raise
+        raise Conflict(
+            f"The port {settings.port} on {settings.host} is taken. Stop what uses it, or choose another "
+            "with --port (0 takes any free one)."
+        ) from error
+    click.echo(_json_line(started) if as_json else _welcome(started, settings))
+    try:
+        await stopped.wait()
+    finally:
+        if not as_json:
+            click.echo("Stopping: calls under way may end first.", err=True)
+        await platform.stop()
+
+
+def _json_line(started: Started) -> bytes:
+    return msgspec.json.encode(
+        {
+            "url": started.url,
+            "key": started.key,
+            "engine": started.engine,
+            "metrics_url": started.metrics_url,
+            "models": started.models,
+        }
+    )
+
+
+def _welcome(started: Started, settings: Settings) -> str:
+    body = '{"model": "%s", "stream": true, "messages": [{"role": "user", "content": "Hello"}]}'
+    lines = [
+        f"Penstock {_version()} serves.",
+        "",
+        f"  API      {started.url}/v1",
+        f"  Key      {started.key}",
+        f"  Engine   {started.engine}",
+        f"  Metrics  {started.metrics_url}/metrics",
+        f"  Data     {settings.data_dir}",
+        "",
+        "Try it:",
+        "",
+        f"  curl -N {started.url}/v1/chat/completions \\",
+        f"    -H 'Authorization: Bearer {started.key}' -H 'Content-Type: application/json' \\",
+        f"    -d '{body % started.models[0]}'",
+        "",
+        "Or: penstock chat. Ctrl-C stops.",
+    ]
+    return "\n".join(lines)
+
+
+def _version() -> str:
+    try:
+        return version("penstock")
+    except PackageNotFoundError:
+        return "(from its source)"

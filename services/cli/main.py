@@ -1,0 +1,68 @@
+"""The `penstock` command: finds the subcommand asked for, and turns our errors into sentences."""
+
+import importlib
+import sys
+from collections.abc import Sequence
+
+import click
+
+from services.cli.ours import ForeignPackage, check_packages
+
+COMMANDS = {
+    "up": "Start the whole platform on this machine.",
+    "chat": "Talk to a model in the terminal.",
+    "publish": "Queue a request by publishing it on a tenant's ingest topic.",
+    "usage": "Show tokens by tenant, key, model and day.",
+    "keys": "Make, list and revoke API keys.",
+    "tenants": "Make and list tenants.",
+    "events": "Watch the system's conversation.",
+    "engine": "Run the rehearsal engine by itself, for load tests.",
+}
+
+
+class LazyGroup(click.Group):
+    """Imports a command only when it is asked for: `penstock keys list` needs no server."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """In the order people meet them."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command, from the module of its name."""
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"services.cli.commands.{cmd_name}")
+        command: click.Command = module.command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The list of commands, without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="penstock", message="%(prog)s %(version)s")
+def penstock() -> None:
+    """Penstock: an LLM inference platform on your own GPUs, speaking OpenAI's API.
+
+    Start with `penstock up`; it prints the address, a key and a line to try. Every command that prints
+    facts takes --json for scripts.
+    """
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The console script."""
+    try:
+        check_packages()
+        from events.words import PenstockError  # noqa: PLC0415  (only once it is known to be ours)
+    except ForeignPackage as error:
+        sys.exit(f"penstock: {error}")
+    try:
+        penstock.main(arguments, prog_name="penstock")
+    except PenstockError as error:
+        sys.exit(f"penstock: {error}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,22 @@
+"""Options many commands share."""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import click
+
+Command = TypeVar("Command", bound=Callable[..., object])
+
+
+def data_dir(command: Command) -> Command:
+    """`--data-dir`."""
+    return click.option(
+        "--data-dir",
+        metavar="DIR",
+        help="Data folder [default: $PENSTOCK_DATA_DIR, ~/.local/share/penstock].",
+    )(command)
+
+
+def json_output(command: Command) -> Command:
+    """`--json`."""
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts.")(command)

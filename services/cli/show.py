@@ -1,0 +1,36 @@
+"""How commands print: tables for people, JSON for scripts."""
+
+from collections.abc import Mapping, Sequence
+
+import click
+import msgspec
+
+Row = Mapping[str, object]
+
+
+def as_json(content: object) -> None:
+    """One JSON document."""
+    click.echo(msgspec.json.format(msgspec.json.encode(content)).decode())
+
+
+def as_table(rows: Sequence[Row], columns: Mapping[str, str], *, empty: str) -> None:
+    """A table; `columns` maps fields to headings, and numbers stand on the right."""
+    from rich.console import Console  # noqa: PLC0415  (slow to import, and --json needs none of it)
+    from rich.table import Table  # noqa: PLC0415
+
+    if not rows:
+        click.echo(empty)
+        return
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for field, heading in columns.items():
+        numeric = all(isinstance(row.get(field), int) for row in rows)
+        table.add_column(heading, justify="right" if numeric else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(_cell(row.get(field)) for field in columns))
+    Console().print(table)
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return "-"
+    return f"{value:,}" if isinstance(value, int) else str(value)

@@ -1,0 +1,23 @@
+"""Whose request runs next."""
+
+from collections.abc import Mapping, Sequence
+from random import Random
+from typing import TypeVar
+
+from events.words import Lane
+
+AMONG_FIRST = 4  # dispatchers choose at random among so many, or they would all want the same one
+
+Item = TypeVar("Item")
+
+
+def next_turn(waiting: Sequence[tuple[str, Lane]], running: Mapping[str, int]) -> tuple[str, Lane] | None:
+    """The tenant and lane to serve: interactive before batch, then the tenant with the fewest running."""
+    if not waiting:
+        return None
+    return min(waiting, key=lambda turn: (turn[1] != "interactive", running.get(turn[0], 0), turn[0]))
+
+
+def among_first(candidates: Sequence[Item], random: Random) -> Item | None:
+    """One of the first few."""
+    return random.choice(candidates[:AMONG_FIRST]) if candidates else None

@@ -1,0 +1,106 @@
+"""What the dispatcher needs of the world."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from events.bus import Publisher
+from events.config import Config
+from events.requests import RequestDocument, Versioned
+from events.words import Lane
+from services.pool.pool import Pool
+from services.usage.recorder import UsageRecorder
+
+
+class Requests(Protocol):
+    """The queue: request documents and the ways to find them."""
+
+    async def get(self, request_id: str) -> Versioned | None:
+        """A document and its version."""
+
+    async def replace(self, document: RequestDocument, version: int) -> int:
+        """Writes it if it still has `version`, and returns the new one; else raises `Conflict`."""
+
+    async def waiting_tenants(self, now: datetime) -> Sequence[tuple[str, Lane]]:
+        """Who has requests that may be claimed."""
+
+    async def waiting(self, tenant: str, lane: Lane, now: datetime, limit: int) -> Sequence[Versioned]:
+        """Those requests, by deadline."""
+
+    async def overdue(self, now: datetime, limit: int) -> Sequence[Versioned]:
+        """Requests still waiting whose deadline passed."""
+
+    async def lost(self, before: datetime, limit: int) -> Sequence[Versioned]:
+        """Running requests whose lease ended before `before`."""
+
+    async def running(self, limit: int) -> Sequence[Versioned]:
+        """Running requests."""
+
+    async def owing(self, before: datetime, limit: int) -> Sequence[Versioned]:
+        """Documents that owe events since `before` or longer."""
+
+    async def forget(self, now: datetime, limit: int) -> Sequence[str]:
+        """Deletes documents whose time is over; the ids of those deleted."""
+
+
+class Bodies(Protocol):
+    """Where sealed bodies are kept."""
+
+    async def put(self, body_id: str, sealed: bytes, expire_at: datetime) -> None:
+        """Stores a body."""
+
+    async def get(self, body_id: str) -> bytes | None:
+        """A body, if it is still kept."""
+
+    async def forget(self, now: datetime, limit: int) -> int:
+        """Deletes bodies whose time is over; how many."""
+
+
+class Sealer(Protocol):
+    """Seals bodies under the tenant's key."""
+
+    async def seal(self, tenant: str, kind: str, body_id: str, clear: bytes) -> bytes:
+        """The sealed form."""
+
+    async def open(self, tenant: str, kind: str, body_id: str, sealed: bytes) -> bytes:
+        """The clear form."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pace:
+    """The dispatcher's settings. Times in seconds.
+
+    `slots`: requests this process runs at once. `failures`: attempts that may fail before the request
+    does. `skew_s`: how far clocks may differ before a lease is thought lost.
+    """
+
+    slots: int = 16
+    lease_s: float = 30.0
+    heartbeat_s: float = 10.0
+    look_every_s: float = 5.0
+    cancel_check_s: float = 1.0
+    skew_s: float = 2.0
+    total_s: float = 900.0
+    connect_s: float = 5.0
+    failures: int = 4
+    retry_first_s: float = 1.0
+    retry_last_s: float = 60.0
+    owed_after_s: float = 30.0
+    keep_s: int = 86_400
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ports:
+    """All of it. `owner` names this process in claims."""
+
+    requests: Requests
+    bodies: Bodies
+    sealer: Sealer
+    publisher: Publisher
+    recorder: UsageRecorder
+    pool: Callable[[], Pool]
+    config: Callable[[], Config]
+    now: Callable[[], datetime]
+    owner: str
+    pace: Pace

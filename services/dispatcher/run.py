@@ -1,0 +1,239 @@
+"""One claimed request, from its claim to what is stored of it."""
+
+import asyncio
+import contextlib
+import logging
+from datetime import datetime, timedelta
+
+from msgspec.structs import replace
+
+from events.requests import Answer, RequestDocument, Versioned
+from events.usage import Completed, Outcome, Started, UsageRecorded
+from events.words import Conflict, Invalid, Refusal, Usage, attempt_id, server_problem
+from functions.request.admission import Admitted, admit
+from functions.request.lifecycle import expired_problem, finish, owed, release, renew
+from services.dispatcher.engine_call import EngineCall
+from services.dispatcher.judgement import Judgement, judge
+from services.dispatcher.outbox import pay
+from services.dispatcher.ports import Ports
+from services.front.call import field
+from services.pool.wire import for_engine
+
+SOURCE = "/dispatcher"
+
+log = logging.getLogger("penstock.dispatcher")
+
+
+class Run:
+    """Runs a claimed document. All writes go through `_write`, which carries the version on: where it
+    does not hold any more, somebody else decides about the request, and the run ends without a trace.
+    """
+
+    def __init__(self, claimed: Versioned, ports: Ports) -> None:
+        self._document = claimed.document
+        self._version = claimed.version
+        self._ports = ports
+        self._attempt = attempt_id(claimed.document.id, claimed.document.attempts)
+        self._began = ports.now()
+        self._started: Started | None = None
+        self._writing = asyncio.Lock()
+
+    async def run(self) -> None:
+        """To the end, whatever it is."""
+        work = asyncio.create_task(self._work())
+        watch = asyncio.create_task(self._watch())
+        try:
+            await asyncio.wait({work, watch}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in (watch, work):
+                task.cancel()
+            results = await asyncio.gather(work, watch, return_exceptions=True)
+        if any(isinstance(result, Conflict) for result in results):
+            await self._superseded()
+            return
+        for result in results:
+            if isinstance(result, Exception):
+                raise result
+
+    async def _watch(self) -> None:
+        """Renews the lease, and notices when the document was taken away or cancelled."""
+        pace = self._ports.pace
+        renewed = self._ports.now()
+        while True:
+            await asyncio.sleep(pace.cancel_check_s)
+            if self._ports.now() - renewed >= timedelta(seconds=pace.heartbeat_s):
+                renewed = self._ports.now()
+                await self._write(renew(self._document, renewed, pace.lease_s))
+            else:
+                async with self._writing:
+                    found = await self._ports.requests.get(self._document.id)
+                    if found is None or found.version != self._version:
+                        raise Conflict(f"{self._document.id} moved on.")
+
+    async def _write(self, document: RequestDocument) -> None:
+        async with self._writing:
+            self._version = await self._ports.requests.replace(document, self._version)
+            self._document = document
+
+    async def _work(self) -> None:
+        try:
+            judgement = await self._attempt_it()
+        except Invalid as error:  # no attempt can mend that
+            judgement = Judgement(outcome="engine_error", problem=server_problem(str(error), "unreadable"))
+        await self._conclude(judgement)
+
+    async def _attempt_it(self) -> Judgement:
+        document = self._document
+        body = await self._prompt()
+        admitted = admit(body, self._ports.config())
+        if isinstance(admitted, Refusal):  # the configuration changed since it was taken
+            return Judgement(outcome="engine_error", problem=admitted.problem)
+        left_s = (document.deadline_at - self._ports.now()).total_seconds()
+        try:
+            return await self._call_engine(body, admitted, min(self._ports.pace.total_s, left_s))
+        except TimeoutError:
+            return self._timed_out()
+
+    async def _prompt(self) -> bytes:
+        document = self._document
+        sealed = await self._ports.bodies.get(document.body_id)
+        if sealed is None:
+            raise Invalid(f"The prompt of {document.id} is gone.")
+        return await self._ports.sealer.open(document.tenant, "prompt", document.body_id, sealed)
+
+    async def _call_engine(self, body: bytes, admitted: Admitted, total_s: float) -> Judgement:
+        document, config = self._document, self._ports.config()
+        replica = self._ports.pool().pick(document.backend or "")
+        if replica is None:
+            problem = server_problem(f"{document.model} has no engine right now.", "engine_unavailable")
+            return Judgement(outcome="engine_error", problem=problem, again="free")
+        fields = field("x-penstock-attempt", self._attempt)
+        if document.traceparent:
+            fields += field("traceparent", document.traceparent)
+        call = EngineCall()
+        self._start(admitted)
+        payload = for_engine(body, admitted, config.served_name(document.model))
+        result = await call.run(
+            replica, document.url, fields, payload, connect_s=self._ports.pace.connect_s, total_s=total_s
+        )
+        return judge(result, document.model)
+
+    def _start(self, admitted: Admitted) -> None:
+        document = self._document
+        self._started = Started(
+            attempt=self._attempt,
+            request=document.id,
+            tenant=document.tenant,
+            key=document.key_id,
+            model=document.model,
+            backend=document.backend or "",
+            at=self._ports.now(),
+            estimate=admitted.input_estimate,
+            queued=True,
+        )
+        self._ports.recorder.add(self._started)
+
+    def _timed_out(self) -> Judgement:
+        if self._ports.now() >= self._document.deadline_at:
+            return Judgement(outcome="deadline", problem=expired_problem())
+        problem = server_problem("The engine did not finish in time.", "total_timeout")
+        return Judgement(outcome="deadline", problem=problem, again="counted")
+
+    # --- what is stored
+
+    async def _conclude(self, judgement: Judgement) -> None:
+        if judgement.body is not None:
+            await self._answer(judgement)
+        elif judgement.again != "no" and not self._spent(judgement):
+            await self._try_again(judgement)
+        else:
+            await self._fail(judgement)
+
+    def _spent(self, judgement: Judgement) -> bool:
+        failures = self._document.failures + (judgement.again == "counted")
+        return failures >= self._ports.pace.failures
+
+    async def _answer(self, judgement: Judgement) -> None:
+        """The body first, then one commit: state, where the body is, and the events owed for both."""
+        assert judgement.body is not None
+        document, now = self._document, self._ports.now()
+        body_id = f"{self._attempt}-answer"
+        sealed = await self._ports.sealer.seal(document.tenant, "answer", body_id, judgement.body)
+        keep = now + timedelta(seconds=self._ports.pace.keep_s)
+        await self._ports.bodies.put(body_id, sealed, keep + timedelta(hours=1))
+        completed = self._completed("finished", judgement.usage, billed=True)
+        page = UsageRecorded(producer=self._ports.recorder.producer, records=(completed,))
+        ended = finish(
+            document,
+            "completed",
+            now=now,
+            keep_s=self._ports.pace.keep_s,
+            source=SOURCE,
+            answer=Answer(status_code=200, body_id=body_id),
+            also_owed=(owed(document, page, now, SOURCE),),
+        )
+        await self._end(ended)
+
+    async def _fail(self, judgement: Judgement) -> None:
+        expired = judgement.outcome == "deadline" and judgement.again == "no"
+        ended = finish(
+            self._document,
+            "expired" if expired else "failed",
+            now=self._ports.now(),
+            keep_s=self._ports.pace.keep_s,
+            source=SOURCE,
+            problem=judgement.problem,
+        )
+        await self._end(ended)
+        self._record(judgement.outcome)
+
+    async def _end(self, document: RequestDocument) -> None:
+        await self._write(document)
+        await pay(Versioned(document=document, version=self._version), self._ports)
+
+    async def _try_again(self, judgement: Judgement) -> None:
+        counted = judgement.again == "counted"
+        document = replace(self._document, failures=self._document.failures + counted)
+        await self._write(release(document, self._not_before(document, judgement)))
+        self._record(judgement.outcome)
+
+    def _not_before(self, document: RequestDocument, judgement: Judgement) -> datetime:
+        pace = self._ports.pace
+        doubled = pace.retry_first_s * 2 ** min(document.attempts - 1, 16)
+        pause_s = max(judgement.retry_after_s or 0, min(pace.retry_last_s, doubled))
+        return self._ports.now() + timedelta(seconds=pause_s)
+
+    async def give_back(self) -> None:
+        """The process must stop: somebody else runs it again."""
+        with contextlib.suppress(Conflict):
+            await self._write(release(self._document))
+        self._record("shutdown")
+
+    async def _superseded(self) -> None:
+        found = await self._ports.requests.get(self._document.id)
+        cancelled = found is not None and found.document.state == "cancelled"
+        self._record("cancelled" if cancelled else "superseded", billed=cancelled)
+
+    # --- what is recorded
+
+    def _record(self, outcome: Outcome, *, billed: bool = False) -> None:
+        if self._started is not None:
+            self._ports.recorder.add(self._completed(outcome, None, billed=billed))
+
+    def _completed(self, outcome: Outcome, usage: Usage | None, *, billed: bool) -> Completed:
+        started, now = self._started, self._ports.now()
+        assert started is not None
+        return Completed(
+            attempt=started.attempt,
+            request=started.request,
+            tenant=started.tenant,
+            key=started.key,
+            model=started.model,
+            backend=started.backend,
+            at=now,
+            outcome=outcome,
+            usage=usage or Usage(input=started.estimate),
+            billed=billed,
+            estimated=None if usage else "usage",
+            duration_ms=round((now - self._began).total_seconds() * 1000),
+        )

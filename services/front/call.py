@@ -1,0 +1,94 @@
+"""What passes between the front and an endpoint: a call, the reply to it, and who listens to the client."""
+
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import Protocol
+
+Fields = bytes  # header field lines, each ending in CRLF
+
+JSON: Fields = b"content-type: application/json\r\n"
+
+STATUS_LINES: dict[int, bytes] = {
+    status.value: b"HTTP/1.1 %d %b\r\n" % (status.value, status.phrase.encode()) for status in HTTPStatus
+}
+
+
+def status_line(status: int) -> bytes:
+    """The first line of a reply."""
+    return STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status
+
+
+def field(name: str, value: str) -> Fields:
+    """One header line; characters that could end it early are dropped."""
+    clean = value.encode("ascii", "replace").translate(None, b"\r\n\0")
+    return b"%b: %b\r\n" % (name.encode(), clean)
+
+
+class Call:
+    """One whole request. Header names are lower case; `target` is the raw path with its query."""
+
+    __slots__ = ("body", "headers", "keep_alive", "method", "path", "query", "target", "version")
+
+    def __init__(
+        self,
+        method: bytes,
+        target: bytes,
+        headers: list[tuple[bytes, bytes]],
+        body: bytes = b"",
+        version: str = "1.1",
+        keep_alive: bool = True,
+    ) -> None:
+        self.method = method
+        self.target = target
+        self.path, _, self.query = target.partition(b"?")
+        self.headers = headers
+        self.body = body
+        self.version = version
+        self.keep_alive = keep_alive
+
+    def header(self, name: bytes) -> bytes:
+        """The value of a header (the first, if there are several), or b""."""
+        for key, value in self.headers:
+            if key == name:
+                return value
+        return b""
+
+
+class Listener(Protocol):
+    """Who must know what becomes of the client while a reply is under way."""
+
+    def client_gone(self) -> None:
+        """The client left; nothing written from now on arrives."""
+
+    def client_paused(self) -> None:
+        """The client reads slower than it is sent to; stop producing."""
+
+    def client_resumed(self) -> None:
+        """The client caught up."""
+
+
+class Reply(Protocol):
+    """The way back to the client: `send` once, or `start`, `write`... and `finish`.
+
+    Bytes go out in order and are never blocked on; a slow client is reported to the listener.
+    """
+
+    listener: Listener | None
+
+    def send(self, status: int, fields: Fields, body: bytes) -> None:
+        """A whole reply at once."""
+
+    def start(self, status: int, fields: Fields) -> None:
+        """Begins a reply of unknown length."""
+
+    def write(self, data: bytes) -> None:
+        """Sends a piece; empty pieces are ignored."""
+
+    def finish(self) -> None:
+        """Ends it properly."""
+
+    def abort(self) -> None:
+        """Breaks it off, so that the client can tell."""
+
+
+Endpoint = Callable[[Call, Reply], None]

@@ -1,0 +1,280 @@
+"""One client connection: httptools reads requests off it, replies go back in the order they came."""
+
+import asyncio
+import logging
+from collections import deque
+from typing import TYPE_CHECKING, cast
+
+import httptools
+
+from services.front.call import JSON, Call, Fields, Listener, status_line
+
+if TYPE_CHECKING:
+    from services.front.front import Front
+
+log = logging.getLogger("penstock.front")
+
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+CLOSE = b"connection: close\r\n"
+CHUNKED = b"transfer-encoding: chunked\r\n"
+LAST_CHUNK = b"0\r\n\r\n"
+
+
+class Connection(asyncio.Protocol):
+    """Reads calls, hands them to the front's endpoint one at a time, and is their `Reply`."""
+
+    __slots__ = (
+        "_announced", "_body", "_body_size", "_busy", "_call", "_chunked", "_closing", "_front", "_head_only",
+        "_head_size", "_headers", "_held", "_idle_since", "_parser", "_queue", "_reading_body",
+        "_reading_since", "_refused_at", "_target", "_transport", "_write_paused", "listener",
+    )  # fmt: skip
+
+    def __init__(self, front: "Front") -> None:
+        self._front = front
+        self._parser = httptools.HttpRequestParser(self)
+        self._queue: deque[Call] = deque()
+        self._busy = False
+        self._closing = False  # no further request is read
+        self._refused_at = 0.0  # when the request being read was answered early, if it was
+        self._write_paused = False
+        self._chunked = True
+        self._head_only = False
+        self._held = 0  # bytes of bodies this connection holds of the budget
+        self._reset()
+        self.listener: Listener | None = None
+        self._idle_since = front.now()
+
+    def _reset(self) -> None:
+        self._target = b""
+        self._headers: list[tuple[bytes, bytes]] = []
+        self._head_size = 0
+        self._body: list[bytes] = []
+        self._body_size = 0
+        self._announced = False  # the body's length came before it
+        self._reading_since = 0.0
+        self._reading_body = False
+
+    # --- the socket
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Called by asyncio."""
+        self._transport = cast(asyncio.Transport, transport)
+        self._front.joined(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Called by asyncio: whoever is answering learns that nobody listens."""
+        self._front.left(self)
+        self._closing = True
+        self._queue.clear()
+        self._front.budget.give_back(self._held)
+        self._held = 0
+        listener, self.listener = self.listener, None
+        if listener is not None:
+            listener.client_gone()
+
+    def eof_received(self) -> None:
+        """Called by asyncio: a client that closes its side has left; the transport closes itself."""
+
+    def data_received(self, data: bytes) -> None:
+        """Called by asyncio."""
+        if self._closing:
+            return
+        if not self._reading_since:
+            self._reading_since = self._front.now()
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            self._refuse(400, "Upgrading the connection is not supported.")
+        except httptools.HttpParserCallbackError as error:
+            raise error.__context__ or error from None
+        except httptools.HttpParserError as error:
+            self._refuse(400, f"The request is not valid HTTP/1.1: {error}.")
+
+    def pause_writing(self) -> None:
+        """Called by asyncio when the client reads too slowly."""
+        self._write_paused = True
+        if self.listener is not None:
+            self.listener.client_paused()
+
+    def resume_writing(self) -> None:
+        """Called by asyncio when it caught up."""
+        self._write_paused = False
+        if self.listener is not None:
+            self.listener.client_resumed()
+
+    # --- the parser
+
+    def on_url(self, url: bytes) -> None:
+        """Called by httptools."""
+        self._target += url
+        self._grow_head(len(url))
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Called by httptools."""
+        self._headers.append((name.lower(), value))
+        self._grow_head(len(name) + len(value))
+
+    def _grow_head(self, size: int) -> None:
+        self._head_size += size
+        if self._head_size > self._front.limits.head:
+            self._refuse(431, f"The request's head is larger than {self._front.limits.head} bytes.")
+
+    def on_headers_complete(self) -> None:
+        """Called by httptools: the last moment to refuse a body unread."""
+        self._reading_body = True
+        length, expects = 0, False
+        for name, value in self._headers:
+            if name == b"content-length":
+                length = int(value)
+                self._announced = True
+            elif name == b"expect":
+                expects = value.lower() == b"100-continue"
+        if self._hold(length) and expects and not self._busy:
+            self._transport.write(CONTINUE)
+
+    def on_body(self, body: bytes) -> None:
+        """Called by httptools."""
+        if self._announced or self._hold(len(body)):
+            self._body.append(body)
+
+    def _hold(self, size: int) -> bool:
+        """Takes room for bytes of this body, or refuses the request."""
+        limit = self._front.limits.body
+        if self._refused_at:
+            return False
+        if self._body_size + size > limit:
+            self._refuse(413, f"The body is larger than {limit} bytes.", "request_too_large")
+            return False
+        if not self._front.budget.take(size):
+            self._refuse(503, "The server holds as many bytes as it may; try again.", "overloaded")
+            return False
+        self._body_size += size
+        self._held += size
+        return True
+
+    def on_message_complete(self) -> None:
+        """Called by httptools: a whole request is here."""
+        if self._refused_at:
+            return
+        parser = self._parser
+        body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
+        call = Call(
+            parser.get_method(),
+            self._target,
+            self._headers,
+            body,
+            parser.get_http_version(),
+            parser.should_keep_alive(),
+        )
+        self._reset()
+        if not self._busy:
+            self._begin(call)
+        elif len(self._queue) < self._front.limits.pipelined:
+            self._queue.append(call)  # reading goes on, else a client's leaving would go unnoticed
+        else:
+            self._refuse(400, "Too many pipelined requests.")
+
+    # --- one call at a time
+
+    def _begin(self, call: Call) -> None:
+        self._busy = True
+        self._call = call
+        self._head_only = call.method == b"HEAD"
+        if not call.keep_alive:
+            self._closing = True
+        try:
+            self._front.endpoint(call, self)
+        except Exception:
+            log.exception("an endpoint failed: %s %s", call.method.decode(), call.path.decode("latin-1"))
+            self.send(500, JSON, self._front.render_refusal(500, "Something failed here.", "internal_error"))
+
+    def _end(self) -> None:
+        """The reply is out: forget the call and take the next."""
+        self._busy = False
+        self.listener = None
+        size = len(self._call.body)
+        self._held -= size
+        self._front.budget.give_back(size)
+        if self._closing or self._front.draining:
+            self._transport.close()
+        elif self._queue:
+            self._begin(self._queue.popleft())
+        else:
+            self._idle_since = self._front.now()
+
+    def _refuse(self, status: int, message: str, code: str = "invalid_request") -> None:
+        """Answers a request that is not to be read to its end; the connection closes after it."""
+        if self._refused_at:
+            return
+        self._refused_at = self._front.now()
+        self._closing = True
+        if self._busy:  # an earlier reply is under way and must not be mixed with this one
+            self._queue.clear()
+            return
+        body = self._front.render_refusal(status, message, code)
+        retry = b"retry-after: 1\r\n" if status == 503 else b"x-should-retry: false\r\n"
+        self._transport.write(self._head(status, JSON + retry, b"content-length: %d\r\n" % len(body)) + body)
+        # What the client still sends is read and dropped: closing now could cost it our answer.
+        self._transport.write_eof()
+
+    # --- the reply
+
+    @property
+    def paused(self) -> bool:
+        """Whether the client reads too slowly right now."""
+        return self._write_paused
+
+    def _head(self, status: int, fields: Fields, framing: bytes) -> bytes:
+        close = CLOSE if self._closing or self._front.draining else b""
+        return b"%b%b%b%b%b\r\n" % (status_line(status), self._front.date, fields, framing, close)
+
+    def send(self, status: int, fields: Fields, body: bytes) -> None:
+        """See `Reply.send`."""
+        head = self._head(status, fields, b"content-length: %d\r\n" % len(body))
+        self._transport.write(head if self._head_only else head + body)
+        self._end()
+
+    def start(self, status: int, fields: Fields) -> None:
+        """See `Reply.start`. HTTP/1.0 clients get the bytes bare, ended by the close."""
+        self._chunked = self._call.version == "1.1"
+        if not self._chunked:
+            self._closing = True
+        self._transport.write(self._head(status, fields, CHUNKED if self._chunked else b""))
+
+    def write(self, data: bytes) -> None:
+        """See `Reply.write`."""
+        if data and not self._head_only:
+            self._transport.write(b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data)
+
+    def finish(self) -> None:
+        """See `Reply.finish`."""
+        if self._chunked and not self._head_only:
+            self._transport.write(LAST_CHUNK)
+        self._end()
+
+    def abort(self) -> None:
+        """See `Reply.abort`."""
+        self.listener = None
+        self._transport.abort()
+
+    # --- housekeeping, called by the front
+
+    def close_if_idle(self) -> None:
+        """Ends the connection where no call is being read or answered."""
+        if not self._busy and not self._reading_since:
+            self._transport.close()
+
+    def check(self, now: float) -> None:
+        """Ends a connection that takes too long to say something."""
+        if self._busy:
+            return
+        limits = self._front.limits
+        if self._refused_at:
+            if now - self._refused_at > limits.linger_s:
+                self._transport.abort()
+        elif self._reading_since:
+            allowed = limits.body_timeout_s if self._reading_body else limits.head_timeout_s
+            if now - self._reading_since > allowed:
+                self._refuse(408, f"The request did not arrive within {allowed:g} s.", "request_timeout")
+        elif now - self._idle_since > limits.idle_timeout_s:
+            self._transport.close()

@@ -1,0 +1,171 @@
+"""One keep-alive connection to an engine: carries one call at a time."""
+
+import asyncio
+import contextlib
+from typing import TYPE_CHECKING, cast
+
+import httptools
+
+from services.pool.flight import Failure, Flight, Headers
+
+if TYPE_CHECKING:
+    from services.pool.replica import Replica
+
+MAX_HEAD = 64 * 2**10
+
+
+class Connection(asyncio.Protocol):
+    """Writes a flight's request and tells its receiver what comes back."""
+
+    __slots__ = (
+        "_flight", "_framed", "_head_size", "_headers", "_open", "_parser", "_paused", "_replica",
+        "_responded", "_transport", "_used", "idle_since",
+    )  # fmt: skip
+
+    def __init__(self, replica: "Replica") -> None:
+        self._replica = replica
+        self._parser = httptools.HttpResponseParser(self)
+        self._flight: Flight | None = None
+        self._open = False
+        self._used = False  # it has carried a call before
+        self._paused = False
+        self.idle_since = 0.0
+        self._reset()
+
+    def _reset(self) -> None:
+        self._headers: Headers = []
+        self._head_size = 0
+        self._responded = False
+        self._framed = False  # the body's end will be told by the protocol, not by the close
+
+    # --- used by the replica and the flight
+
+    @property
+    def open(self) -> bool:
+        """Whether a call can be written to it."""
+        return self._open and not self._transport.is_closing()
+
+    def carry(self, flight: Flight) -> None:
+        """Writes the flight's request; from now on its receiver hears of the response."""
+        self._flight = flight
+        flight.connection = self
+        self._reset()
+        self._transport.writelines((flight.head, flight.body))
+        if not flight.redialled:
+            flight.receiver.sent()
+
+    def abandon(self) -> None:
+        """Nobody waits any more: the connection closes, which tells the engine."""
+        self._flight = None
+        self._transport.abort()
+
+    def pause(self) -> None:
+        """Stops reading."""
+        if not self._paused and self.open:
+            self._paused = True
+            self._transport.pause_reading()
+
+    def resume(self) -> None:
+        """Reads on."""
+        if self._paused and self.open:
+            self._paused = False
+            self._transport.resume_reading()
+
+    def close(self) -> None:
+        """Ends an idle connection."""
+        self._open = False
+        self._transport.close()
+
+    # --- called by asyncio
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Called by asyncio."""
+        self._transport = cast(asyncio.Transport, transport)
+        self._open = True
+
+    def data_received(self, data: bytes) -> None:
+        """Called by asyncio."""
+        if self._flight is None:  # an engine that speaks unasked cannot be trusted with the next call
+            self._transport.abort()
+            return
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserCallbackError as error:
+            raise error.__context__ or error from None
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
+            self._fail(Failure(kind="protocol", message=f"the engine's response is not valid HTTP: {error}"))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Called by asyncio."""
+        self._open = False
+        self._replica.left(self)
+        flight = self._flight
+        if flight is None:
+            return
+        if self._responded and not self._framed:
+            self._finish(flight)  # HTTP/1.0 style: the close is the end
+        elif self._used and not self._head_size and not flight.redialled:
+            # It was closed while idle, just as we wrote: the engine never saw the call.
+            self._flight = None
+            flight.redialled = True
+            self._replica.dial(flight)
+        else:
+            reason = f": {exc}" if exc else ""
+            self._fail(Failure(kind="reset", message=f"the engine closed the connection{reason}"))
+
+    # --- called by httptools
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Called by httptools."""
+        name = name.lower()
+        self._head_size += len(name) + len(value)
+        if self._head_size > MAX_HEAD:
+            self._fail(Failure(kind="protocol", message="the engine's response head is too large"))
+            return
+        if name in (b"content-length", b"transfer-encoding"):
+            self._framed = True
+        self._headers.append((name, value))
+
+    def on_headers_complete(self) -> None:
+        """Called by httptools."""
+        status = self._parser.get_status_code()
+        if self._flight is not None and status >= 200:
+            self._responded = True
+            self._flight.receiver.responded(status, self._headers)
+
+    def on_body(self, data: bytes) -> None:
+        """Called by httptools."""
+        if self._flight is not None:
+            self._flight.receiver.received(data)
+
+    def on_message_complete(self) -> None:
+        """Called by httptools."""
+        flight = self._flight
+        if flight is None:
+            return
+        if not self._responded:  # an interim response (1xx)
+            self._headers = []
+            return
+        if self._parser.should_keep_alive():
+            self._flight = None
+            self._used = True
+            self.resume()
+            self._replica.idle(self)
+        else:
+            self._open = False
+            with contextlib.suppress(OSError):
+                self._transport.close()
+        self._finish(flight)
+
+    # --- ends
+
+    def _finish(self, flight: Flight) -> None:
+        self._flight = None
+        if flight.end():
+            flight.receiver.completed()
+
+    def _fail(self, failure: Failure) -> None:
+        flight, self._flight = self._flight, None
+        self._transport.abort()
+        if flight is not None and flight.end():
+            flight.receiver.failed(failure)

@@ -1,0 +1,55 @@
+"""What a caller is told when an engine answers with an error."""
+
+import msgspec
+
+from events.words import Problem, Refusal, server_problem
+from services.pool.flight import Headers
+
+CALLERS_FAULT = frozenset({400, 413, 422})
+BUSY = frozenset({429, 503})
+
+
+class _Error(msgspec.Struct):
+    message: str = ""
+    type: str | None = None
+    code: str | int | None = None
+    param: str | None = None
+
+
+class _Envelope(msgspec.Struct):
+    error: _Error | str | None = None
+    message: str | None = None
+
+
+def refusal_of(status: int, headers: Headers, body: bytes, model: str) -> Refusal:
+    """The refusal a caller gets: its own mistakes in the engine's words, ours without the inside."""
+    error = _read(body)
+    if status in CALLERS_FAULT:
+        problem = Problem(
+            message=error.message or f"The engine refused the request with status {status}.",
+            code=str(error.code) if error.code else None,
+            param=error.param,
+        )
+        return Refusal(status=status, problem=problem)
+    if status in BUSY:
+        problem = server_problem(f"The engine for {model} is busy; try again.", "engine_busy")
+        return Refusal(status=status, problem=problem, retry_after_s=_retry_after(headers))
+    problem = server_problem(f"The engine for {model} failed with status {status}.", "engine_error")
+    return Refusal(status=502, problem=problem)
+
+
+def _read(body: bytes) -> _Error:
+    try:
+        envelope = msgspec.json.decode(body, type=_Envelope)
+    except msgspec.DecodeError:
+        return _Error()
+    if isinstance(envelope.error, _Error):
+        return envelope.error
+    return _Error(message=envelope.error or envelope.message or "")
+
+
+def _retry_after(headers: Headers) -> int:
+    for name, value in headers:
+        if name == b"retry-after" and value.isdigit():
+            return min(int(value), 3600)
+    return 1

@@ -1,0 +1,87 @@
+"""One call to an engine while it is under way, and who hears of it."""
+
+from typing import TYPE_CHECKING, Literal, Protocol
+
+from events.words import Record
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from services.pool.connection import Connection
+    from services.pool.replica import Replica
+
+Headers = list[tuple[bytes, bytes]]
+
+
+class Failure(Record):
+    """Why no whole response came: no connection, or it broke, or it was not HTTP."""
+
+    kind: Literal["connect", "reset", "protocol"]
+    message: str
+
+
+class Receiver(Protocol):
+    """Hears of a call, in this order: `sent`, `responded`, `received`..., and `completed` or `failed`.
+
+    After `completed`, `failed` or `Flight.cancel` nothing more is heard.
+    """
+
+    def sent(self) -> None:
+        """The request was written to a connection: the engine may be working on it."""
+
+    def responded(self, status: int, headers: Headers) -> None:
+        """The response's head arrived; header names are lower case."""
+
+    def received(self, data: bytes) -> None:
+        """A piece of its body arrived, transfer coding removed."""
+
+    def completed(self) -> None:
+        """The response is whole."""
+
+    def failed(self, failure: Failure) -> None:
+        """It will never be whole."""
+
+
+class Flight:
+    """A call under way; `cancel` ends it in every phase, and the engine sees its connection close."""
+
+    __slots__ = ("body", "connection", "dial", "head", "over", "receiver", "redialled", "replica")
+
+    def __init__(self, replica: "Replica", head: bytes, body: bytes, receiver: Receiver) -> None:
+        self.replica = replica
+        self.head = head
+        self.body = body
+        self.receiver = receiver
+        self.connection: Connection | None = None
+        self.dial: asyncio.Task[None] | None = None
+        self.redialled = False
+        self.over = False
+
+    def end(self) -> bool:
+        """Marks it over; False where it was already."""
+        if self.over:
+            return False
+        self.over = True
+        self.connection = None
+        self.replica.in_flight -= 1
+        return True
+
+    def cancel(self) -> None:
+        """Ends it now; the receiver hears nothing more."""
+        connection = self.connection
+        if not self.end():
+            return
+        if self.dial is not None:
+            self.dial.cancel()
+        if connection is not None:
+            connection.abandon()
+
+    def pause(self) -> None:
+        """Stops reading the response; the engine feels the back-pressure."""
+        if self.connection is not None:
+            self.connection.pause()
+
+    def resume(self) -> None:
+        """Reads on."""
+        if self.connection is not None:
+            self.connection.resume()

@@ -1,0 +1,47 @@
+"""All backends of the configuration, ready to be called."""
+
+import asyncio
+
+from events.config import Config
+from services.pool.directory import ReplicaDirectory, StaticDirectory
+from services.pool.picker import LeastOutstanding
+from services.pool.replica import Replica
+
+TIDY_EVERY_S = 5.0
+
+
+class Pool:
+    """Picks a replica for a backend, and keeps the connections tidy."""
+
+    def __init__(self, config: Config) -> None:
+        self._directories: dict[str, ReplicaDirectory] = {
+            name: StaticDirectory(backend) for name, backend in config.backends.items()
+        }
+        self._picker = LeastOutstanding()
+        self._tidying: asyncio.TimerHandle | None = None
+
+    def pick(self, backend: str) -> Replica | None:
+        """The replica to call next, or None where the backend has none."""
+        return self._picker.pick(self._directories[backend].replicas())
+
+    def in_flight(self) -> int:
+        """Calls under way on all replicas."""
+        return sum(r.in_flight for d in self._directories.values() for r in d.replicas())
+
+    def start(self) -> None:
+        """Begins housekeeping."""
+        self._tidying = asyncio.get_running_loop().call_later(TIDY_EVERY_S, self._tidy)
+
+    def _tidy(self) -> None:
+        for directory in self._directories.values():
+            for replica in directory.replicas():
+                replica.tidy()
+        self.start()
+
+    def close(self) -> None:
+        """Closes every idle connection."""
+        if self._tidying is not None:
+            self._tidying.cancel()
+        for directory in self._directories.values():
+            for replica in directory.replicas():
+                replica.close()

@@ -1,0 +1,94 @@
+"""One engine of the pool: its address, its open connections and what is under way there."""
+
+import asyncio
+from urllib.parse import urlsplit
+
+from services.pool.connection import Connection
+from services.pool.flight import Failure, Flight, Receiver
+
+IDLE_TIMEOUT_S = 30.0  # well under the keep-alive of common engines and load balancers
+
+
+class Replica:
+    """Speaks HTTP/1.1 to one base URL over as many keep-alive connections as are needed at once."""
+
+    def __init__(self, url: str) -> None:
+        parts = urlsplit(url)
+        self.url = url.rstrip("/")
+        self.host = parts.hostname or ""
+        self.port = parts.port or 80
+        self.in_flight = 0
+        self._heads: dict[str, bytes] = {}
+        self._idle: list[Connection] = []
+
+    def __repr__(self) -> str:
+        return f"Replica({self.url}, in_flight={self.in_flight})"
+
+    def send(self, path: str, fields: bytes, body: bytes, receiver: Receiver) -> Flight:
+        """POSTs `body` (JSON); `fields` are further header lines, each ending in CRLF.
+
+        The receiver may hear `sent` before this returns; everything else comes later.
+        """
+        head = b"%bcontent-length: %d\r\n%b\r\n" % (self._start_of(path), len(body), fields)
+        flight = Flight(self, head, body, receiver)
+        self.in_flight += 1
+        while self._idle:
+            connection = self._idle.pop()
+            if connection.open:
+                connection.carry(flight)
+                return flight
+        self.dial(flight)
+        return flight
+
+    def _start_of(self, path: str) -> bytes:
+        start = self._heads.get(path)
+        if start is None:
+            start = (
+                f"POST {path} HTTP/1.1\r\nhost: {self.host}:{self.port}\r\n"
+                "user-agent: penstock\r\ncontent-type: application/json\r\n"
+            ).encode()
+            self._heads[path] = start
+        return start
+
+    def dial(self, flight: Flight) -> None:
+        """Opens a connection for a flight."""
+        flight.dial = asyncio.get_running_loop().create_task(self._dial(flight))
+
+    async def _dial(self, flight: Flight) -> None:
+        try:
+            _, connection = await asyncio.get_running_loop().create_connection(
+                lambda: Connection(self), self.host, self.port
+            )
+        except OSError as error:
+            if flight.end():
+                message = f"no connection to {self.url}: {error.strerror or error}"
+                flight.receiver.failed(Failure(kind="connect", message=message))
+            return
+        flight.dial = None
+        if flight.over:
+            connection.abandon()
+        else:
+            connection.carry(flight)
+
+    def idle(self, connection: Connection) -> None:
+        """A connection is free for the next call."""
+        connection.idle_since = asyncio.get_running_loop().time()
+        self._idle.append(connection)
+
+    def left(self, connection: Connection) -> None:
+        """A connection closed."""
+        if connection in self._idle:
+            self._idle.remove(connection)
+
+    def tidy(self) -> None:
+        """Closes connections nobody needed for a while; called every few seconds."""
+        oldest = asyncio.get_running_loop().time() - IDLE_TIMEOUT_S
+        for connection in [c for c in self._idle if c.idle_since < oldest]:
+            self._idle.remove(connection)
+            connection.close()
+
+    def close(self) -> None:
+        """Closes the idle connections."""
+        idle, self._idle = self._idle, []
+        for connection in idle:
+            connection.close()

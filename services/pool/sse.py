@@ -1,0 +1,111 @@
+"""Server-sent events as engines send them: whole events out of arbitrary pieces, and what they tell."""
+
+import msgspec
+
+from events.words import Usage
+
+DONE = b"data: [DONE]"
+MAX_EVENT = 8 * 2**20
+
+
+class EventBuffer:
+    """Cuts a byte stream at event boundaries (a blank line); keeps the unfinished rest."""
+
+    __slots__ = ("rest",)
+
+    def __init__(self) -> None:
+        self.rest = b""
+
+    def feed(self, data: bytes) -> bytes:
+        """The whole events so far, exactly as they came."""
+        if self.rest:
+            data = self.rest + data
+        if data.endswith(b"\n\n"):  # nearly always
+            self.rest = b""
+            return data
+        end = _last_boundary(data)
+        self.rest = data[end:]
+        if len(self.rest) > MAX_EVENT:
+            raise ValueError(f"an event is longer than {MAX_EVENT} bytes")
+        return data[:end]
+
+
+def _last_boundary(data: bytes) -> int:
+    ends = [data.rfind(mark) + len(mark) for mark in (b"\n\n", b"\r\n\r\n", b"\r\r") if mark in data]
+    return max(ends, default=0)
+
+
+def split(events: bytes) -> list[bytes]:
+    """Single events, each with its boundary."""
+    found = []
+    for mark in (b"\r\n\r\n", b"\n\n"):
+        if mark in events:
+            found = [part + mark for part in events.split(mark) if part]
+            break
+    return found or ([events] if events else [])
+
+
+class _Details(msgspec.Struct):
+    cached_tokens: int | None = None
+    reasoning_tokens: int | None = None
+
+
+class WireUsage(msgspec.Struct):
+    """OpenAI's usage object."""
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    prompt_tokens_details: _Details | None = None
+    completion_tokens_details: _Details | None = None
+
+    def usage(self) -> Usage:
+        """In our words."""
+        prompt, completion = self.prompt_tokens_details, self.completion_tokens_details
+        return Usage(
+            input=self.prompt_tokens,
+            output=self.completion_tokens,
+            cached=(prompt.cached_tokens or 0) if prompt else 0,
+            reasoning=(completion.reasoning_tokens or 0) if completion else 0,
+        )
+
+
+class _Reported(msgspec.Struct):
+    usage: WireUsage | None = None
+    choices: list[msgspec.Raw] | None = None
+
+
+_reported = msgspec.json.Decoder(_Reported)
+
+
+def read_answer(body: bytes) -> Usage | None:
+    """The usage a whole answer reports, if it does. Raises `ValueError` where it is not a JSON object."""
+    try:
+        reported = _reported.decode(body).usage
+    except msgspec.ValidationError:
+        msgspec.json.decode(body, type=dict[str, msgspec.Raw])  # usage in a shape we do not know
+        return None
+    return reported.usage() if reported else None
+
+
+def take_usage(events: bytes, *, keep: bool) -> tuple[bytes, Usage | None]:
+    """The usage told in these events; the event that tells nothing else is taken out unless `keep`."""
+    found: Usage | None = None
+    kept = []
+    for event in split(events):
+        told = _told(event)
+        if told is not None and told.usage is not None:
+            found = told.usage.usage()
+            if not told.choices and not keep:
+                continue
+        kept.append(event)
+    return b"".join(kept), found
+
+
+def _told(event: bytes) -> _Reported | None:
+    start = event.find(b"data:")
+    if start < 0 or b'"usage"' not in event:
+        return None
+    try:
+        return _reported.decode(event[start + 5 :].strip())
+    except msgspec.DecodeError:
+        return None

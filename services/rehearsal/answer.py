@@ -1,0 +1,244 @@
+"""One request under way: the schedule moves it, its client's reading paces it, interruptions disturb it."""
+
+import asyncio
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from operator import attrgetter
+
+from services.front.call import Reply
+from services.rehearsal.driver import Driver
+from services.rehearsal.faults import Interruption
+from services.rehearsal.journal import Accepted, Ended, Journal, Outcome
+from services.rehearsal.request import Draft
+from services.rehearsal.schedule.slots import Sequence
+from services.rehearsal.wire import EVENTS, WHOLE, Writer
+
+AT_ONCE = 64  # tokens rendered between two looks at whether the client keeps up
+BEFORE_JOINING = -1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stage:
+    """What all answers share; `now` is the wall clock, in Unix seconds."""
+
+    driver: Driver
+    journal: Journal
+    now: Callable[[], float]
+    open: set["Answer"] = field(default_factory=set)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """What is to be said, to whom, and how."""
+
+    id: str
+    attempt: str
+    draft: Draft
+    writer: Writer
+    stream: bool
+
+
+class Answer:
+    """Writes one reply as its tokens are made; whatever ends it, ends it once, in `_end`.
+
+    Tokens the client is too slow for wait as a count, not as bytes: they are rendered when written.
+    It is the client's `Listener` and the interruptions' `Victim`.
+    """
+
+    __slots__ = (
+        "_interrupted", "_interruptions", "_on_first", "_over", "_part", "_paused", "_reply", "_sent", "_stage",
+        "_started", "held", "sequence",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        stage: Stage,
+        part: Part,
+        reply: Reply,
+        interruptions: Iterable[Interruption] = (),
+        on_first: Callable[[], None] | None = None,
+    ) -> None:
+        self._stage = stage
+        self._part = part
+        self._reply = reply
+        self._interruptions = sorted(interruptions, key=attrgetter("at"))
+        self._on_first = on_first  # its prompt was read
+        self._interrupted = False
+        self._paused = False
+        self._started = False  # the reply's head is written
+        self._over = False
+        self._sent = 0
+        self.held = ""  # the phase in which it waits to be released
+        draft = part.draft
+        self.sequence = Sequence(
+            goal=BEFORE_JOINING,
+            prompt=draft.prompt_tokens,
+            uncached=draft.prompt_tokens - draft.cached_tokens,
+            moved=self.moved,
+        )
+
+    @property
+    def attempt(self) -> str:
+        """What the caller named it."""
+        return self._part.attempt
+
+    def begin(self) -> None:
+        """Accepts the request and queues it."""
+        stage, part = self._stage, self._part
+        stage.open.add(self)
+        self._reply.listener = self
+        row = Accepted(
+            id=part.id, attempt=part.attempt, prompt_tokens=part.draft.prompt_tokens, at=stage.now()
+        )
+        stage.journal.add(row)
+        self._proceed()
+
+    # --- its way from interruption to interruption
+
+    def moved(self) -> None:
+        """The schedule made tokens of it."""
+        if self._on_first is not None:
+            self._on_first()
+            self._on_first = None
+        if self.sequence.produced == self._part.draft.total and not self._interruptions:
+            self._stage.driver.leave(self.sequence)  # a slow reader does not keep the slot
+        if self.sequence.produced == self.sequence.goal or self._part.stream:
+            self._proceed()
+
+    def _proceed(self) -> None:
+        """Sends what there is, and once the goal is reached and sent, does what comes next."""
+        self._send()
+        goal = self.sequence.goal
+        if self._interrupted or self._sent < goal:
+            return
+        if self._interruptions and self._interruptions[0].at <= goal:
+            self._interrupted = True
+            self._interruptions.pop(0).act(self)
+        elif goal < self._part.draft.total:
+            self.go_on()
+        else:
+            self._finish()
+
+    def go_on(self) -> None:
+        """Makes tokens, up to the next interruption or to the end."""
+        if self._over:
+            return
+        self._interrupted = False
+        self.held = ""
+        goal = self._interruptions[0].at if self._interruptions else self._part.draft.total
+        before, driver = self.sequence.goal, self._stage.driver
+        if before == goal:
+            self._proceed()
+        elif before == BEFORE_JOINING:
+            self.sequence.goal = goal
+            driver.join(self.sequence)
+        else:
+            driver.extend(self.sequence, goal)
+
+    def _send(self) -> None:
+        produced = self.sequence.produced
+        if not self._part.stream:
+            self._sent = produced
+        while self._sent < produced and not self._paused:
+            until = min(produced, self._sent + AT_ONCE)
+            self._start()
+            self._reply.write(self._part.writer.tokens(self._sent, until))
+            self._sent = until
+
+    def _start(self) -> None:
+        if not self._started:
+            self._started = True
+            self._reply.start(200, EVENTS if self._part.stream else WHOLE)
+
+    # --- ends
+
+    def _finish(self) -> None:
+        self._end("finished")
+        writer = self._part.writer
+        if self._part.stream:
+            self._reply.write(writer.ending())
+            self._reply.finish()
+        else:
+            self._reply.send(200, WHOLE, writer.whole())
+
+    def _end(self, outcome: Outcome) -> None:
+        """The one end: frees the slot and writes the row, before the client can know."""
+        part, stage = self._part, self._stage
+        self._over = True
+        self._interrupted = True
+        stage.open.discard(self)
+        row = Ended(
+            id=part.id,
+            attempt=part.attempt,
+            outcome=outcome,
+            prompt_tokens=part.draft.prompt_tokens,
+            cached_tokens=part.draft.cached_tokens,
+            completion_tokens=self.sequence.produced,
+            sent_tokens=self._sent if part.stream or outcome == "finished" else 0,
+            at=stage.now(),
+        )
+        stage.journal.add(row)
+        stage.driver.leave(self.sequence)
+
+    # --- the client's side
+
+    def client_gone(self) -> None:
+        """See `Listener`."""
+        if not self._over:
+            self._end("cancelled")
+
+    def client_paused(self) -> None:
+        """See `Listener`."""
+        self._paused = True
+
+    def client_resumed(self) -> None:
+        """See `Listener`."""
+        self._paused = False
+        if not self._over and self._sent < self.sequence.produced:
+            self._proceed()
+
+    # --- what interruptions do to it
+
+    def hold(self, phase: str) -> None:
+        """See `Victim`."""
+        self.held = phase
+
+    def reset(self) -> None:
+        """See `Victim`."""
+        self._expose()
+        self._end("error")
+        # Not now: an abort drops what was written in this turn of the loop.
+        asyncio.get_running_loop().call_soon(self._reply.abort)
+
+    def hang(self) -> None:
+        """See `Victim`."""
+        self._expose()
+
+    def cut(self) -> None:
+        """See `Victim`."""
+        self._start()
+        self._expose()
+        self._end("error")
+        self._reply.finish()
+
+    def garble(self) -> None:
+        """See `Victim`."""
+        self._start()
+        self._end("error")
+        self._reply.write(b'data: {"id":"chatcmpl-\n\n' if self._part.stream else b"<html>not JSON</html>")
+        self._reply.finish()
+
+    def drip(self, every_s: float) -> None:
+        """See `Victim`."""
+        following = self.sequence.produced + 1
+        if following < self._part.draft.total:
+            self._interruptions.append(Interruption(following, lambda answer: answer.drip(every_s)))
+            self._interruptions.sort(key=attrgetter("at"))
+        asyncio.get_running_loop().call_later(every_s, self.go_on)
+
+    def _expose(self) -> None:
+        """What a stream has sent by now, an answer in one piece shows as its first half."""
+        if not self._part.stream and self.sequence.produced:
+            whole = self._part.writer.whole()
+            self._start()
+            self._reply.write(whole[: len(whole) // 2])

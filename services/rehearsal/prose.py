@@ -1,0 +1,148 @@
+"""What the rehearsal engine says: that it rehearses, what it was asked, and some prose chosen by dice."""
+
+import hashlib
+import math
+import re
+from collections.abc import Iterator, Sequence
+from statistics import NormalDist
+from typing import Literal
+
+import msgspec
+
+from events.words import Record
+
+Finish = Literal["stop", "length"]
+Token = bytes  # a piece of text as it stands inside a JSON string: pieces join to the JSON of the whole
+
+NOTICE = "This is a rehearsal: the words of this answer were made up, not written by a model."
+TYPICAL_TOKENS, SPREAD, MOST_TOKENS = 90, 0.6, 400  # lengths are log-normal: median, sigma, cut
+ECHO_CHARACTERS = 48
+SENTENCES = (
+    "A penstock is only a pipe with a gate, yet a whole valley can be lit by what passes through it.",
+    "Snow that fell in January arrives in June, a little later than promised and none the worse for it.",
+    "The keeper opened the sluice by the width of a hand and waited for the sound to change.",
+    "Below the dam the river forgets its errand and wanders among the alders.",
+    "Every turbine hums a note of its own, and the old hands can name them in the dark.",
+    "It rained on the upper lake, so nobody in the village was in a hurry.",
+    "The gauge had not moved since noon, which was how one knew that all was well.",
+    "Someone had painted the valves blue, and it made the whole gallery look like summer.",
+    "Water is patient; it is the pipe that has to be strong.",
+    "The night shift played cards and listened with half an ear to the bearings.",
+    "A heron stood at the tail race, as it did every evening, and took what came.",
+    "The map showed a spring, and there was one, just where the path turned.",
+    "Nothing was lost on the way down, said the ledger, and nothing was counted twice.",
+    "They measured the flow in buckets first and in megawatts afterwards.",
+    "When the gate closes gently, the hammer stays asleep.",
+    "The apprentice asked how much water there was, and was told to ask the clouds.",
+    "Moss had grown over the builder's name, but the wall still leaned the right way.",
+    "In the morning the mist lay in the gorge like milk in a bowl.",
+    "The telephone rang twice; it was only the weather, with good news.",
+    "A bridge of two planks led to the trash rack, and both were dry.",
+    "The surge shaft breathed in and out, slowly, like something large and kind.",
+    "Down in the town a lamp went on, and then another, and then all of them.",
+    "Nobody remembers who planted the apple tree by the powerhouse, but everybody eats the apples.",
+    "There is a right speed for everything that turns, and it is seldom the highest.",
+    "The inspector walked the whole pipe with a small hammer and a good ear.",
+    "By the weir the children raced boats of bark, and the slow ones won.",
+    "A spare gasket hung on the nail, next to last year's calendar.",
+    "The engineer wrote the number down, crossed it out, and wrote it down again: it was right.",
+    "Swallows nested above the control room, where it is warm and nobody shouts.",
+    "What the lake gives in spring it keeps a note of until autumn.",
+    "The lock keeper's dog knew every boat by its bell.",
+    "And so the water went on, as water does, a little wiser and a good deal lower.",
+)
+
+_pieces = re.compile(r" [!-~]{0,3}|[!-~]{1,4}|.", re.DOTALL)
+_normal = NormalDist()
+
+
+def tokens_of(text: str) -> list[Token]:
+    """Cuts a text: a space and up to three ASCII characters, up to four of them, or one other character.
+
+    So no token has more than four bytes of UTF-8, and a word begins a token.
+    """
+    return [msgspec.json.encode(piece)[1:-1] for piece in _pieces.findall(text)]
+
+
+def text_of(tokens: Sequence[Token]) -> str:
+    """The text these tokens are."""
+    return msgspec.json.decode(b'"%b"' % b"".join(tokens), type=str)
+
+
+_notice = tokens_of(NOTICE)
+_sentences = tuple(tuple(tokens_of(" " + sentence)) for sentence in SENTENCES)
+
+
+class Choice(Record):
+    """One made-up answer, at least one token long."""
+
+    tokens: list[Token]
+    finish: Finish
+
+
+def compose(
+    prompt: Sequence[bytes],
+    *,
+    seed: str,
+    echo: str = "",
+    limit: int,
+    endless: bool = False,
+    stop: Sequence[str] = (),
+) -> Choice:
+    """Makes up an answer to `prompt`; the same prompt and seed always give the same one.
+
+    It is cut at `limit` tokens, or before the first of the `stop` texts it holds. An `endless` one
+    never ends by itself.
+    """
+    dice = _roll(prompt, seed)
+    tokens = [*_notice, *_echoed(echo)]
+    wanted = limit + 1 if endless else min(length_of(dice), limit + 1)
+    for sentence in _sentences_by(dice):
+        if len(tokens) >= wanted:
+            break
+        tokens.extend(sentence)
+    choice = Choice(tokens=tokens, finish="stop")
+    if len(tokens) > limit:
+        choice = Choice(tokens=tokens[:limit], finish="length")
+    return _stopped(choice, stop) if stop else choice
+
+
+def length_of(dice: bytes) -> int:
+    """How many tokens an answer is to have, at least: it ends with its sentence."""
+    chance = (int.from_bytes(dice[:4], "big") + 0.5) / 2**32
+    return min(MOST_TOKENS, round(TYPICAL_TOKENS * math.exp(SPREAD * _normal.inv_cdf(chance))))
+
+
+def _roll(prompt: Sequence[bytes], seed: str) -> bytes:
+    """64 bytes that look random and are not."""
+    dice = hashlib.blake2b(seed.encode())
+    for part in prompt:
+        dice.update(b"%d:" % len(part))
+        dice.update(part)
+    return dice.digest()
+
+
+def _sentences_by(dice: bytes) -> Iterator[tuple[Token, ...]]:
+    """Without end, and never the same sentence twice in a row."""
+    at = 0
+    while True:
+        for die in dice:
+            at = (at + 1 + die % (len(_sentences) - 1)) % len(_sentences)
+            yield _sentences[at]
+
+
+def _echoed(said: str) -> list[Token]:
+    if not said:
+        return []
+    short = " ".join(said[: 4 * ECHO_CHARACTERS].split())
+    if len(short) > ECHO_CHARACTERS:
+        short = short[: ECHO_CHARACTERS - 1].rstrip() + "…"
+    return tokens_of(f" You said “{short}”.")
+
+
+def _stopped(choice: Choice, stop: Sequence[str]) -> Choice:
+    text = text_of(choice.tokens)
+    found = [at for at in (text.find(mark) for mark in stop if mark) if at >= 0]
+    if not found:
+        return choice
+    return Choice(tokens=tokens_of(text[: min(found)]) or [b""], finish="stop")

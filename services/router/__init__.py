@@ -1,0 +1,1 @@
+"""The HTTPS hot path: authenticates, admits, routes, meters and relays synchronous requests."""

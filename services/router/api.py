@@ -1,0 +1,194 @@
+"""The endpoints that are not hot: models, queued requests, health; and errors for all that is not there."""
+
+from collections.abc import Awaitable, Callable
+from urllib.parse import unquote
+
+import msgspec
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
+
+from events.config import Config
+from events.words import (
+    ApiKey,
+    Conflict,
+    Invalid,
+    PenstockError,
+    Problem,
+    Refusal,
+    Refused,
+    Unavailable,
+    server_problem,
+)
+from functions.request.admission import unknown_model
+from functions.request.submission import Options
+from services.router.errors import error_body, error_fields
+from services.router.gate import Gate
+from services.router.ids import request_id
+from services.router.queue import RequestQueue
+
+MAX_WAIT_S = 60.0
+
+Endpoint = Callable[[Request, ApiKey], Awaitable[Response]]
+
+
+class PublicApi:
+    """`/v1` beside the hot path."""
+
+    def __init__(
+        self, gate: Gate, queue: RequestQueue, config: Callable[[], Config], started_at: int
+    ) -> None:
+        self._gate = gate
+        self._queue = queue
+        self._config = config
+        self._started_at = started_at
+
+    def routes(self) -> list[BaseRoute]:
+        """Where everything is."""
+        return [
+            Route("/v1/models", self._keyed(self.models), methods=["GET"]),
+            Route("/v1/models/{name:path}", self._keyed(self.model), methods=["GET"]),
+            Route("/v1/requests", self._keyed(self.submit), methods=["POST"]),
+            Route("/v1/requests/{name}", self._keyed(self.read), methods=["GET"]),
+            Route("/v1/requests/{name}/cancel", self._keyed(self.cancel), methods=["POST"]),
+        ]
+
+    def _keyed(self, endpoint: Endpoint) -> Callable[[Request], Awaitable[Response]]:
+        async def checked(request: Request) -> Response:
+            key = await self._gate.enter(request.headers.get("authorization", "").encode("latin-1"))
+            return refuse(key) if isinstance(key, Refusal) else await endpoint(request, key)
+
+        return checked
+
+    async def models(self, request: Request, key: ApiKey) -> Response:
+        """`GET /v1/models`."""
+        rows = [self._model(name) for name in sorted(self._config().models)]
+        return answer({"object": "list", "data": rows})
+
+    async def model(self, request: Request, key: ApiKey) -> Response:
+        """`GET /v1/models/{id}`."""
+        name = unquote(request.path_params["name"])
+        if name not in self._config().models:
+            return refuse(unknown_model(name, self._config()))
+        return answer(self._model(name))
+
+    def _model(self, name: str) -> dict[str, str | int | None]:
+        row = self._config().models[name]
+        return {
+            "id": name,
+            "object": "model",
+            "created": self._started_at,
+            "owned_by": row.backend,
+            **({"max_model_len": row.context} if row.context else {}),
+        }
+
+    async def submit(self, request: Request, key: ApiKey) -> Response:
+        """`POST /v1/requests`: queued when it answers 202."""
+        media = request.headers.get("content-type", "application/json")
+        if not media.lower().startswith("application/json"):
+            message = f"The content-type is {media}; send application/json."
+            problem = Problem(message=message, code="unsupported_media_type")
+            return refuse(Refusal(status=415, problem=problem))
+        options = Options(
+            lane=request.headers.get("x-penstock-lane", "interactive"),
+            deadline=request.headers.get("x-penstock-deadline"),
+        )
+        parent = request.headers.get("traceparent", "")
+        taken = await self._queue.submit(key, await request.body(), options, parent)
+        if isinstance(taken, Refusal):
+            return refuse(taken)
+        return raw(await self._queue.resource(taken), 202, {"location": f"/v1/requests/{taken.id}"})
+
+    async def read(self, request: Request, key: ApiKey) -> Response:
+        """`GET /v1/requests/{id}?wait=30`."""
+        wait_s = _wait(request.query_params.get("wait", "0"))
+        if isinstance(wait_s, Refusal):
+            return refuse(wait_s)
+        name = request.path_params["name"]
+        document = await self._queue.read(key.tenant, name, wait_s)
+        return refuse(_no_such(name)) if document is None else raw(await self._queue.resource(document))
+
+    async def cancel(self, request: Request, key: ApiKey) -> Response:
+        """`POST /v1/requests/{id}/cancel`."""
+        name = request.path_params["name"]
+        document = await self._queue.cancel(key.tenant, name)
+        return refuse(_no_such(name)) if document is None else raw(await self._queue.resource(document))
+
+
+def _wait(text: str) -> float | Refusal:
+    try:
+        wait_s = float(text)
+    except ValueError:
+        wait_s = -1.0
+    if 0 <= wait_s <= MAX_WAIT_S:
+        return wait_s
+    problem = Problem(message=f"wait is {text!r}; give seconds from 0 to {MAX_WAIT_S:g}.", param="wait")
+    return Refusal(status=400, problem=problem)
+
+
+def _no_such(name: str) -> Refusal:
+    problem = Problem(message=f"There is no request {name}.", code="request_not_found", param="id")
+    return Refusal(status=404, problem=problem)
+
+
+def answer(content: object, status: int = 200) -> Response:
+    """A JSON response."""
+    return raw(msgspec.json.encode(content), status)
+
+
+def raw(body: bytes, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    """A response of JSON bytes."""
+    named = {"x-request-id": request_id(), **(headers or {})}
+    return Response(body, status, named, media_type="application/json")
+
+
+def refuse(refusal: Refusal) -> Response:
+    """A refusal as a response."""
+    lines = error_fields(refusal).decode().strip().split("\r\n")
+    headers = dict(line.split(": ", 1) for line in lines)
+    return raw(error_body(refusal.problem), refusal.status, headers)
+
+
+async def on_http_error(request: Request, error: Exception) -> Response:
+    """404 and 405 in OpenAI's envelope."""
+    assert isinstance(error, HTTPException)
+    if error.status_code == 405:
+        message, code = f"{request.method} is not supported on {request.url.path}.", "method_not_allowed"
+    else:
+        message, code = f"There is nothing at {request.method} {request.url.path}.", "not_found"
+    response = refuse(Refusal(status=error.status_code, problem=Problem(message=message, code=code)))
+    response.headers.update(error.headers or {})
+    return response
+
+
+async def on_penstock_error(request: Request, error: Exception) -> Response:
+    """Our four errors, as the statuses they mean."""
+    assert isinstance(error, PenstockError)
+    match error:
+        case Invalid():
+            refusal = Refusal(status=400, problem=Problem(message=str(error), code="invalid_request"))
+        case Conflict():
+            refusal = Refusal(status=409, problem=Problem(message=str(error), code="conflict"))
+        case Refused():
+            problem = Problem(message=str(error), type="rate_limit_error", code="refused")
+            refusal = Refusal(status=429, problem=problem, retry_after_s=1)
+        case _:
+            problem = server_problem(f"{error} Try again.", "unavailable")
+            refusal = Refusal(status=503, problem=problem, retry_after_s=1)
+    return refuse(refusal)
+
+
+def application(routes: list[BaseRoute]) -> Starlette:
+    """The Starlette application behind the hot path."""
+    return Starlette(
+        routes=routes,
+        exception_handlers={
+            HTTPException: on_http_error,
+            Invalid: on_penstock_error,
+            Conflict: on_penstock_error,
+            Refused: on_penstock_error,
+            Unavailable: on_penstock_error,
+        },
+    )

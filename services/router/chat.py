@@ -1,0 +1,139 @@
+"""`POST /v1/chat/completions`: the hot path, plain functions over bytes and structs."""
+
+import asyncio
+from collections.abc import Callable
+
+from events.config import Config
+from events.words import ApiKey, Problem, Refusal, Unavailable, server_problem
+from functions.request.admission import CHAT, Admitted, admit
+from functions.routing.policy import choose
+from services.front.call import Call, Reply, field
+from services.pool.pool import Pool
+from services.pool.wire import for_engine
+from services.router.errors import error_body, error_fields
+from services.router.exchange import Exchanges, Order
+from services.router.gate import Gate, token_of
+from services.router.ids import request_id
+
+REHEARSAL = b"x-penstock-engine: rehearsal\r\n"
+
+
+class Chat:
+    """Authenticates, admits, routes, and leaves the rest to an exchange."""
+
+    def __init__(
+        self, gate: Gate, config: Callable[[], Config], pool: Callable[[], Pool], exchanges: Exchanges
+    ) -> None:
+        self._gate = gate
+        self._config = config
+        self._pool = pool
+        self._exchanges = exchanges
+        self._fetching: set[asyncio.Task[None]] = set()
+
+    def __call__(self, call: Call, reply: Reply) -> None:
+        """Answers one call."""
+        refusal = check_head(call)
+        if refusal is not None:
+            self._refuse(refusal, reply)
+            return
+        token = token_of(call.header(b"authorization"))
+        key = self._gate.ring.find(token)
+        if key is not None or not token:
+            self._serve(self._gate.judge(token, key), call, reply)
+        else:
+            task = asyncio.get_running_loop().create_task(self._fetch(token, call, reply))
+            self._fetching.add(task)
+            task.add_done_callback(self._fetching.discard)
+
+    async def _fetch(self, token: str, call: Call, reply: Reply) -> None:
+        """The first call with a key waits for the store; its client may leave meanwhile."""
+        presence = reply.listener = _Presence()
+        verdict: ApiKey | Refusal
+        try:
+            verdict = self._gate.judge(token, await self._gate.ring.fetch(token))
+        except Unavailable:
+            problem = server_problem("API keys cannot be checked right now; try again.", "keys_unavailable")
+            verdict = Refusal(status=503, problem=problem, retry_after_s=1)
+        if not presence.gone:
+            self._serve(verdict, call, reply)
+
+    def _serve(self, key: ApiKey | Refusal, call: Call, reply: Reply) -> None:
+        if isinstance(key, Refusal):
+            self._refuse(key, reply)
+            return
+        verdict = admit(call.body, self._config())
+        if isinstance(verdict, Refusal):
+            self._refuse(verdict, reply)
+            return
+        self._dispatch(key, verdict, call, reply)
+
+    def _dispatch(self, key: ApiKey, admitted: Admitted, call: Call, reply: Reply) -> None:
+        config = self._config()
+        route = choose(admitted.model, config)
+        replica = None if isinstance(route, Refusal) else self._pool().pick(route.backend)
+        if isinstance(route, Refusal) or replica is None:
+            problem = server_problem(f"{admitted.model} has no engine right now.", "engine_unavailable")
+            self._refuse(Refusal(status=503, problem=problem, retry_after_s=5), reply)
+            return
+        name = request_id()
+        reply_fields = b"x-request-id: %b\r\n" % name.encode()
+        if config.backends[route.backend].rehearsal:
+            reply_fields += REHEARSAL
+        order = Order(
+            request_id=name,
+            key=key,
+            model=admitted.model,
+            backend=route.backend,
+            path=CHAT,
+            body=for_engine(call.body, admitted, route.served_as),
+            stream=admitted.stream,
+            wants_usage=admitted.wants_usage,
+            input_estimate=admitted.input_estimate,
+            fields=_trace(call),
+            reply_fields=reply_fields,
+        )
+        self._exchanges.begin(order, replica, reply)
+
+    def _refuse(self, refusal: Refusal, reply: Reply) -> None:
+        self._exchanges.metrics.refused(refusal.status, refusal.problem.code or "")
+        fields = field("x-request-id", request_id()) + error_fields(refusal)
+        reply.send(refusal.status, fields, error_body(refusal.problem))
+
+
+def check_head(call: Call) -> Refusal | None:
+    """Refuses what is no JSON POST."""
+    if call.method != b"POST":
+        problem = Problem(
+            message=f"{call.method.decode('latin-1')} is not supported here; use POST.",
+            code="method_not_allowed",
+        )
+        return Refusal(status=405, problem=problem)
+    media = call.header(b"content-type")
+    if media and not media.lower().startswith(b"application/json"):
+        problem = Problem(
+            message=f"The content-type is {media.decode('latin-1')}; send application/json.",
+            code="unsupported_media_type",
+        )
+        return Refusal(status=415, problem=problem)
+    return None
+
+
+def _trace(call: Call) -> bytes:
+    parent = call.header(b"traceparent")
+    return b"traceparent: %b\r\n" % parent if parent else b""
+
+
+class _Presence:
+    """Notes that a client left before its call was begun."""
+
+    gone = False
+
+    def client_gone(self) -> None:
+        """See `Listener`."""
+        self.gone = True
+
+    def client_paused(self) -> None:
+        """See `Listener`."""
+
+    def client_resumed(self) -> None:
+        """See `Listener`."""

@@ -1,0 +1,203 @@
+"""Queued requests as callers see them: handed in, read, waited for, cancelled."""
+
+import asyncio
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Protocol
+
+import msgspec
+from msgspec.structs import replace
+
+from events.bus import Message, Publisher
+from events.config import Config
+from events.requests import FINAL, RequestDocument, State, Versioned
+from events.words import ApiKey, Conflict, Problem, Refusal
+from functions.request.intake import Taken, Terms, accepted, take
+from functions.request.lifecycle import cancel, owed
+from functions.request.submission import Options
+from functions.routing.handler import routed_event
+from functions.routing.policy import choose
+from services.router.ids import request_id
+
+SOURCE = "/router"
+FIRST_LOOK_S = 0.02
+LAST_LOOK_S = 1.0
+
+STATUS: dict[State, str] = {
+    "accepted": "queued",
+    "routed": "queued",
+    "running": "in_progress",
+    "completed": "completed",
+    "failed": "failed",
+    "cancelled": "cancelled",
+    "expired": "expired",
+}
+
+
+class Requests(Protocol):
+    """Where request documents are kept."""
+
+    async def create(self, document: RequestDocument) -> Versioned:
+        """Stores a new document."""
+
+    async def get(self, request_id: str) -> Versioned | None:
+        """A document and its version."""
+
+    async def replace(self, document: RequestDocument, version: int) -> int:
+        """Writes it if it still has `version`; else raises `Conflict`."""
+
+
+class Bodies(Protocol):
+    """Where sealed bodies are kept."""
+
+    async def put(self, body_id: str, sealed: bytes, expire_at: datetime) -> None:
+        """Stores a body."""
+
+    async def get(self, body_id: str) -> bytes | None:
+        """A body, if it is still kept."""
+
+
+class Sealer(Protocol):
+    """Seals bodies under the tenant's key."""
+
+    async def seal(self, tenant: str, kind: str, body_id: str, clear: bytes) -> bytes:
+        """The sealed form."""
+
+    async def open(self, tenant: str, kind: str, body_id: str, sealed: bytes) -> bytes:
+        """The clear form."""
+
+
+class RequestQueue:
+    """The requests API without its HTTP."""
+
+    def __init__(
+        self,
+        requests: Requests,
+        bodies: Bodies,
+        sealer: Sealer,
+        publisher: Publisher,
+        *,
+        config: Callable[[], Config],
+        terms: Terms,
+        now: Callable[[], datetime],
+    ) -> None:
+        self._requests = requests
+        self._bodies = bodies
+        self._sealer = sealer
+        self._publisher = publisher
+        self._config = config
+        self._terms = terms
+        self._now = now
+
+    async def submit(
+        self, key: ApiKey, body: bytes, options: Options, traceparent: str
+    ) -> RequestDocument | Refusal:
+        """Takes a request: when this returns a document, it is stored and its bell has been rung."""
+        now = self._now()
+        taken = take(body, options, config=self._config(), now=now, terms=self._terms)
+        if isinstance(taken, Refusal):
+            return taken
+        routed = self._route(key, taken, now, traceparent)
+        if isinstance(routed, Refusal):
+            return routed
+        sealed = await self._sealer.seal(key.tenant, "prompt", routed.body_id, taken.submission.body)
+        await self._bodies.put(routed.body_id, sealed, routed.expire_at)
+        await self._requests.create(routed)
+        await self._publish(routed)
+        return routed
+
+    def _route(self, key: ApiKey, taken: Taken, now: datetime, traceparent: str) -> RequestDocument | Refusal:
+        document = accepted(
+            taken,
+            request_id=request_id(),
+            tenant=key.tenant,
+            key_id=key.id,
+            now=now,
+            terms=self._terms,
+            traceparent=traceparent,
+        )
+        route = choose(document.model, self._config())
+        if isinstance(route, Refusal):
+            return route
+        routed = replace(document, state="routed", backend=route.backend)
+        return replace(routed, owed=(owed(routed, routed_event(routed), now, SOURCE),))
+
+    async def _publish(self, document: RequestDocument) -> None:
+        """Rings the bell. The document goes on owing it until somebody claims the request."""
+        await self._publisher.publish(
+            [Message(topic=o.topic, attributes=o.attributes, data=o.data) for o in document.owed]
+        )
+
+    async def read(self, tenant: str, name: str, wait_s: float = 0.0) -> RequestDocument | None:
+        """A tenant's request; waits up to `wait_s` for its end. None where the tenant has no such request."""
+        deadline = asyncio.get_running_loop().time() + wait_s
+        pause_s = FIRST_LOOK_S
+        while True:
+            found = await self._requests.get(name)
+            if found is None or found.document.tenant != tenant:
+                return None
+            left_s = deadline - asyncio.get_running_loop().time()
+            if found.document.state in FINAL or left_s <= 0:
+                return found.document
+            await asyncio.sleep(min(pause_s, left_s))
+            pause_s = min(LAST_LOOK_S, pause_s * 1.5)
+
+    async def cancel(self, tenant: str, name: str) -> RequestDocument | None:
+        """Cancels what has not ended; what has is returned as it is."""
+        while True:
+            found = await self._requests.get(name)
+            if found is None or found.document.tenant != tenant:
+                return None
+            ended = cancel(found.document, now=self._now(), keep_s=self._terms.keep_s, source=SOURCE)
+            if ended is None:
+                return found.document
+            try:
+                version = await self._requests.replace(ended, found.version)
+            except Conflict:
+                continue  # it moved while we looked; look again
+            await self._publish(ended)
+            await self._forget_owed(ended, version)
+            return ended
+
+    async def _forget_owed(self, document: RequestDocument, version: int) -> None:
+        await self._requests.replace(replace(document, owed=()), version)
+
+    async def resource(self, document: RequestDocument) -> bytes:
+        """The JSON a caller reads."""
+        return msgspec.json.encode(
+            {
+                "id": document.id,
+                "object": "request",
+                "status": STATUS[document.state],
+                "created_at": _seconds(document.created_at),
+                "expires_at": _seconds(document.expire_at),
+                "model": document.model or None,
+                "lane": document.lane,
+                **({"custom_id": document.custom_id} if document.custom_id else {}),
+                "response": await self._response(document),
+                "error": _error(document.problem),
+            }
+        )
+
+    async def _response(self, document: RequestDocument) -> dict[str, int | msgspec.Raw] | None:
+        answer = document.answer
+        sealed = await self._bodies.get(answer.body_id) if answer else None
+        if answer is None or sealed is None:
+            return None
+        body = await self._sealer.open(document.tenant, "answer", answer.body_id, sealed)
+        return {"status_code": answer.status_code, "body": msgspec.Raw(body)}
+
+
+def _seconds(time: datetime) -> int:
+    return int(time.astimezone(UTC).timestamp())
+
+
+def _error(problem: Problem | None) -> dict[str, str | None] | None:
+    if problem is None:
+        return None
+    return {
+        "message": problem.message,
+        "type": problem.type,
+        "param": problem.param,
+        "code": problem.code,
+    }

@@ -1,0 +1,22 @@
+"""The router's endpoints behind one front: the hot path by table, everything else by Starlette."""
+
+from services.front.asgi import App, AsgiBridge
+from services.front.call import Call, Endpoint, Reply
+from services.router.errors import render_refusal
+
+
+class Router:
+    """An endpoint for a front; `hot` maps paths to plain endpoints."""
+
+    def __init__(self, hot: dict[bytes, Endpoint], app: App) -> None:
+        self._hot = hot
+        crash = render_refusal(500, "Something failed here.", "internal_error")
+        self._bridge = AsgiBridge(app, on_crash=crash)
+
+    def __call__(self, call: Call, reply: Reply) -> None:
+        """Answers one call."""
+        self._hot.get(call.path, self._bridge)(call, reply)
+
+    async def close(self) -> None:
+        """Ends what the bridge still runs."""
+        await self._bridge.close()

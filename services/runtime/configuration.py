@@ -1,0 +1,49 @@
+"""Which configuration document holds: the file named, else one made of the engine found."""
+
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import yaml
+
+from events.config import Config, read
+from events.words import Invalid, Record
+from services.embedded.engines import Engine, config_of, find_engine, named_engine
+from services.runtime.settings import Settings
+
+
+class Chosen(Record):
+    """The document and, in a few words for people, what answers."""
+
+    config: Config
+    engine: str
+
+
+async def choose(settings: Settings, stack: AsyncExitStack) -> Chosen:
+    """A file, an engine that is named, one found on its usual port; else the rehearsal engine, started
+    here and stopped by `stack`. Raises `Invalid` where what was named cannot be used.
+    """
+    if settings.config is not None:
+        return Chosen(config=read_file(Path(settings.config)), engine=f"as configured in {settings.config}")
+    engine = named_engine(settings.engine) if settings.engine else find_engine()
+    if engine is not None:
+        models = ", ".join(engine.models)
+        return Chosen(config=config_of(engine), engine=f"{engine.name} at {engine.url} ({models})")
+    from services.rehearsal.engine import RehearsalEngine  # noqa: PLC0415  (only where no engine was found)
+
+    rehearsal = RehearsalEngine(profile=settings.rehearsal_profile, log_path=settings.rehearsal_log)
+    port = await rehearsal.start("127.0.0.1", 0)
+    stack.push_async_callback(rehearsal.close)
+    made = Engine(name="rehearsal", url=f"http://127.0.0.1:{port}", models=(rehearsal.model,))
+    return Chosen(
+        config=config_of(made, rehearsal=True), engine="rehearsal (made-up answers: no engine was found)"
+    )
+
+
+def read_file(path: Path) -> Config:
+    """The document in a YAML file. Raises `Invalid` where it cannot be read."""
+    try:
+        return read(yaml.safe_load(path.read_text()))
+    except OSError as error:
+        raise Invalid(f"PENSTOCK_CONFIG: {path} cannot be read: {error.strerror}.") from error
+    except yaml.YAMLError as error:
+        raise Invalid(f"PENSTOCK_CONFIG: {path} is not YAML: {error}.") from error

@@ -1,0 +1,1 @@
+"""How usage records leave a process: gathered into pages and published."""

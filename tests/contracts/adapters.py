@@ -1,0 +1,122 @@
+"""Every adapter of every port, opened in an empty folder; a new adapter is one more line in a table."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TypeAlias, TypeVar
+
+from services.adapters.memory.bodies import MemoryBodies
+from services.adapters.memory.bus import MemoryBus
+from services.adapters.memory.data_keys import MemoryDataKeys
+from services.adapters.memory.keys import MemoryKeys
+from services.adapters.memory.ledger import MemoryUsageLedger
+from services.adapters.memory.requests import MemoryRequests
+from services.adapters.sqlite.bodies import SqliteBodies
+from services.adapters.sqlite.bus import SqliteBus
+from services.adapters.sqlite.data_keys import SqliteDataKeys
+from services.adapters.sqlite.database import Database
+from services.adapters.sqlite.keys import SqliteKeys
+from services.adapters.sqlite.ledger import SqliteUsageLedger
+from services.adapters.sqlite.requests import SqliteRequests
+from services.adapters.sqlite.schema import DATA
+
+T = TypeVar("T")
+
+START = datetime(2027, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)
+
+Bus: TypeAlias = MemoryBus | SqliteBus
+Ledger: TypeAlias = MemoryUsageLedger | SqliteUsageLedger
+Requests: TypeAlias = MemoryRequests | SqliteRequests
+Bodies: TypeAlias = MemoryBodies | SqliteBodies
+Keys: TypeAlias = MemoryKeys | SqliteKeys
+DataKeys: TypeAlias = MemoryDataKeys | SqliteDataKeys
+
+
+class Clock:
+    """A clock that stands still until it is moved."""
+
+    def __init__(self) -> None:
+        self.time = START
+
+    def __call__(self) -> datetime:
+        return self.time
+
+    def forward(self, seconds: float) -> datetime:
+        self.time += timedelta(seconds=seconds)
+        return self.time
+
+
+def wall_clock() -> datetime:
+    return datetime.now(UTC)
+
+
+Now: TypeAlias = Callable[[], datetime]
+Opener: TypeAlias = Callable[[Path, Now], AbstractAsyncContextManager[T]]
+
+
+@asynccontextmanager
+async def data_file(folder: Path) -> AsyncIterator[Database]:
+    database = Database(folder / "data.db", DATA)
+    try:
+        yield database
+    finally:
+        await database.close()
+
+
+@asynccontextmanager
+async def sqlite_bus(folder: Path, now: Now) -> AsyncIterator[Bus]:
+    async with data_file(folder) as database:
+        yield await SqliteBus.open(database, now)
+
+
+@asynccontextmanager
+async def sqlite_data_keys(folder: Path, now: Now) -> AsyncIterator[DataKeys]:
+    keys = SqliteDataKeys.open(folder / "keys.db")
+    try:
+        yield keys
+    finally:
+        await keys.close()
+
+
+def in_memory(make: Callable[[Now], T]) -> Opener[T]:
+    @asynccontextmanager
+    async def opened(folder: Path, now: Now) -> AsyncIterator[T]:
+        yield make(now)
+
+    return opened
+
+
+def in_data_file(make: Callable[[Database, Now], T]) -> Opener[T]:
+    @asynccontextmanager
+    async def opened(folder: Path, now: Now) -> AsyncIterator[T]:
+        async with data_file(folder) as database:
+            yield make(database, now)
+
+    return opened
+
+
+BUSES: dict[str, Opener[Bus]] = {
+    "memory": in_memory(MemoryBus),
+    "sqlite": sqlite_bus,
+}
+LEDGERS: dict[str, Opener[Ledger]] = {
+    "memory": in_memory(MemoryUsageLedger),
+    "sqlite": in_data_file(SqliteUsageLedger),
+}
+REQUESTS: dict[str, Opener[Requests]] = {
+    "memory": in_memory(MemoryRequests),
+    "sqlite": in_data_file(SqliteRequests),
+}
+BODIES: dict[str, Opener[Bodies]] = {
+    "memory": in_memory(MemoryBodies),
+    "sqlite": in_data_file(SqliteBodies),
+}
+KEYS: dict[str, Opener[Keys]] = {
+    "memory": in_memory(lambda now: MemoryKeys()),
+    "sqlite": in_data_file(lambda database, now: SqliteKeys(database)),
+}
+DATA_KEYS: dict[str, Opener[DataKeys]] = {
+    "memory": in_memory(lambda now: MemoryDataKeys()),
+    "sqlite": sqlite_data_keys,
+}

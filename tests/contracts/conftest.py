@@ -1,0 +1,33 @@
+from collections.abc import AsyncIterator, Callable, Mapping
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+
+from tests.contracts.adapters import BODIES, BUSES, DATA_KEYS, KEYS, LEDGERS, REQUESTS, Clock, Opener
+
+T = TypeVar("T")
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+def port(adapters: Mapping[str, Opener[T]]) -> Callable[..., T]:
+    """A fixture that runs every test once for each adapter."""
+
+    @pytest.fixture(params=adapters.values(), ids=adapters.keys())
+    async def opened(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock) -> AsyncIterator[T]:
+        async with request.param(tmp_path, clock) as adapter:
+            yield adapter
+
+    return opened
+
+
+bus = port(BUSES)
+ledger = port(LEDGERS)
+requests = port(REQUESTS)
+bodies = port(BODIES)
+keys = port(KEYS)
+data_keys = port(DATA_KEYS)

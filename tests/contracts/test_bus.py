@@ -1,0 +1,364 @@
+import asyncio
+from collections.abc import Sequence
+from contextlib import aclosing
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from events.bus import Message
+from events.catalog import Retry, Subscription
+from events.words import Invalid
+from tests.contracts.adapters import BUSES, START, Bus, Clock, Opener, wall_clock
+
+pytestmark = pytest.mark.anyio
+
+RETRY = Retry(ack_deadline_s=10, min_backoff_s=1.0, max_backoff_s=5.0, attempts=4)
+SUBSCRIPTION = Subscription(topic="news", consumer="reader", retry=RETRY)
+READER = SUBSCRIPTION.name
+MOMENT_S = 0.02
+SOON_S = 5.0  # an upper bound that only a lost message ever reaches
+
+
+def message(text: str, topic: str = "news") -> Message:
+    return Message(topic=topic, attributes={"ce-id": text}, data=text.encode())
+
+
+def texts(messages: Sequence[Message]) -> list[str]:
+    return [message.data.decode() for message in messages]
+
+
+async def receive(bus: Bus, limit: int = 10, name: str = READER) -> list[Message]:
+    async with asyncio.timeout(SOON_S):
+        return await bus.receive(name, limit)
+
+
+async def nothing_comes(bus: Bus, name: str = READER) -> bool:
+    try:
+        async with asyncio.timeout(MOMENT_S):
+            await bus.receive(name, 10)
+    except TimeoutError:
+        return True
+    return False
+
+
+async def waiting(bus: Bus, limit: int = 10) -> asyncio.Task[list[Message]]:
+    task = asyncio.create_task(receive(bus, limit))
+    await asyncio.sleep(MOMENT_S)
+    return task
+
+
+@pytest.fixture(autouse=True)
+async def subscribed(bus: Bus) -> None:
+    await bus.ensure([SUBSCRIPTION])
+
+
+async def test_a_message_arrives_as_it_was_published(bus: Bus) -> None:
+    await bus.publish([Message(topic="news", attributes={"ce-id": "1", "x": ""}, data=b"\x00\xff")])
+    (found,) = await receive(bus)
+
+    assert ("news", {"ce-id": "1", "x": ""}, b"\x00\xff") == (found.topic, found.attributes, found.data)
+    assert (START, 1) == (found.published_at, found.attempt)
+    assert found.id
+
+
+async def test_messages_come_oldest_first_and_at_most_as_many_as_asked_for(bus: Bus) -> None:
+    await bus.publish([message("a"), message("b")])
+    await bus.publish([message("c")])
+
+    assert ["a", "b"] == texts(await receive(bus, limit=2))
+    assert ["c"] == texts(await receive(bus, limit=2))
+
+
+async def test_each_subscription_gets_its_own_copy_of_what_follows_its_declaration(bus: Bus) -> None:
+    await bus.publish([message("early")])
+    late = Subscription(topic="news", consumer="late", retry=RETRY)
+    await bus.ensure([late, SUBSCRIPTION])
+    await bus.publish([message("news"), message("other", topic="elsewhere")])
+
+    assert ["early", "news"] == texts(await receive(bus))
+    assert ["news"] == texts(await receive(bus, name=late.name))
+    assert {READER: 2, late.name: 1} == await bus.backlog()
+
+
+async def test_an_acknowledged_message_never_comes_again(bus: Bus, clock: Clock) -> None:
+    await bus.publish([message("a"), message("b")])
+    found = await receive(bus)
+    await bus.ack(READER, [found[0].id])
+    clock.forward(10)
+
+    assert ["b"] == texts(await receive(bus))
+    assert {READER: 1} == await bus.backlog()
+
+
+async def test_acknowledging_is_idempotent_and_survives_unknown_ids(bus: Bus) -> None:
+    await bus.publish([message("a")])
+    (found,) = await receive(bus)
+    for _ in range(2):
+        await bus.ack(READER, [found.id, "nobody"])
+    await bus.nack(READER, found.id)
+    await bus.dead_letter(READER, found.id, "late")
+    await bus.ack(READER, [])
+
+    assert {READER: 0} == await bus.backlog()
+    assert [] == await bus.dead_letters(10)
+
+
+async def test_a_message_comes_again_from_the_moment_its_lease_ends(bus: Bus, clock: Clock) -> None:
+    await bus.publish([message("a")])
+    (first,) = await receive(bus)
+
+    clock.forward(9.999999)
+    assert await nothing_comes(bus)
+    clock.forward(0.000001)
+    (second,) = await receive(bus)
+    assert (first.id, 2) == (second.id, second.attempt)
+
+
+async def test_a_late_ack_ends_a_message_that_was_leased_again(bus: Bus, clock: Clock) -> None:
+    await bus.publish([message("a")])
+    (first,) = await receive(bus)
+    clock.forward(10)
+    await receive(bus)
+    await bus.ack(READER, [first.id])
+    clock.forward(10)
+
+    assert await nothing_comes(bus)
+    assert {READER: 0} == await bus.backlog()
+
+
+async def test_older_messages_that_come_again_come_before_younger_ones(bus: Bus, clock: Clock) -> None:
+    await bus.publish([message("a"), message("b")])
+    await receive(bus, limit=1)
+    clock.forward(10)
+    await bus.publish([message("c")])
+
+    assert ["a", "b", "c"] == texts(await receive(bus))
+
+
+async def test_refused_messages_come_again_after_a_backoff_that_doubles(bus: Bus, clock: Clock) -> None:
+    patient = Retry(ack_deadline_s=10, min_backoff_s=1.0, max_backoff_s=5.0, attempts=10)
+    await bus.ensure([Subscription(topic="news", consumer="reader", retry=patient)])
+    await bus.publish([message("a")])
+    for attempt, backoff_s in enumerate([1, 2, 4, 5, 5], start=1):
+        (found,) = await receive(bus)
+        assert attempt == found.attempt
+        await bus.nack(READER, found.id)
+        clock.forward(backoff_s - 0.001)
+        assert await nothing_comes(bus)
+        clock.forward(0.001)
+
+
+async def test_a_message_refused_at_its_last_attempt_becomes_a_dead_letter(bus: Bus, clock: Clock) -> None:
+    await bus.publish([message("a")])
+    for _ in range(RETRY.attempts):
+        (found,) = await receive(bus)
+        await bus.nack(READER, found.id)
+        clock.forward(5)
+    (dead,) = await bus.dead_letters(10)
+
+    assert (READER, START + timedelta(seconds=15)) == (dead.subscription, dead.dead_at)
+    assert found == dead.message
+    assert "4 deliveries" in dead.reason
+    assert {READER: 0} == await bus.backlog()
+
+
+async def test_a_message_never_answered_becomes_a_dead_letter(bus: Bus, clock: Clock) -> None:
+    await bus.publish([message("a")])
+    for _ in range(RETRY.attempts):
+        await receive(bus)
+        clock.forward(10)
+
+    assert await nothing_comes(bus)
+    (dead,) = await bus.dead_letters(10)
+    assert ("a", RETRY.attempts) == (dead.message.data.decode(), dead.message.attempt)
+    assert "10 s" in dead.reason
+
+
+async def test_a_message_nobody_can_handle_is_put_aside_at_once_with_the_reason(bus: Bus) -> None:
+    await bus.publish([message("bad"), message("good"), message("worse")])
+    bad, good, worse = await receive(bus)
+    await bus.dead_letter(READER, bad.id, "not JSON")
+    await bus.dead_letter(READER, worse.id, "not even text")
+    await bus.ack(READER, [good.id])
+
+    assert {READER: 0} == await bus.backlog()
+    assert [(worse, "not even text"), (bad, "not JSON")] == [
+        (dead.message, dead.reason) for dead in await bus.dead_letters(10)
+    ]
+    assert [worse] == [dead.message for dead in await bus.dead_letters(1)]
+
+
+async def test_a_dead_letter_put_back_starts_again_at_its_first_attempt(bus: Bus) -> None:
+    await bus.publish([message("a")])
+    (first,) = await receive(bus)
+    await bus.dead_letter(READER, first.id, "too early")
+    (dead,) = await bus.dead_letters(10)
+    receiver = await waiting(bus)
+
+    assert await bus.replay(dead.id)
+    assert [first] == await receiver
+    assert [] == await bus.dead_letters(10)
+    assert not await bus.replay(dead.id)
+
+
+async def test_a_waiting_receiver_is_woken_by_a_publisher(bus: Bus, clock: Clock) -> None:
+    receiver = await waiting(bus)
+    await bus.publish([message("a")])
+    (found,) = await receiver
+
+    assert ("a", 1, START) == (found.data.decode(), found.attempt, found.published_at)
+    assert await nothing_comes(bus)
+    clock.forward(10)
+    (again,) = await receive(bus)
+    assert (found.id, 2) == (again.id, again.attempt)
+
+
+async def test_more_than_a_waiting_receiver_asked_for_is_left_for_the_next(bus: Bus) -> None:
+    receiver = await waiting(bus, limit=2)
+    await bus.publish([message(text) for text in "abcd"])
+
+    assert ["a", "b"] == texts(await receiver)
+    assert ["c", "d"] == texts(await receive(bus))
+
+
+async def test_receivers_that_wait_together_share_what_comes(bus: Bus) -> None:
+    receivers = [await waiting(bus, limit=1) for _ in range(3)]
+    await bus.publish([message(text) for text in "abc"])
+
+    assert ["a", "b", "c"] == sorted(text for receiver in receivers for text in texts(await receiver))
+
+
+async def test_every_message_of_many_publishers_is_delivered_once(bus: Bus) -> None:
+    seen: list[str] = []
+
+    async def consume() -> None:
+        while True:
+            found = await bus.receive(READER, 7)
+            seen.extend(texts(found))
+            await bus.ack(READER, [m.id for m in found])
+
+    consumers = [asyncio.create_task(consume()) for _ in range(3)]
+    sent = [str(number) for number in range(200)]
+    await asyncio.gather(*(bus.publish([message(text)]) for text in sent))
+    async with asyncio.timeout(SOON_S):
+        while (await bus.backlog())[READER]:
+            await asyncio.sleep(0.001)
+    for consumer in consumers:
+        consumer.cancel()
+    await asyncio.gather(*consumers, return_exceptions=True)
+
+    assert sorted(sent) == sorted(seen)
+
+
+@pytest.mark.parametrize("pause_s", [0, 0.0001, 0.0005, 0.001, 0.002])
+async def test_what_a_receiver_that_left_would_have_got_goes_to_the_next(bus: Bus, pause_s: float) -> None:
+    for number in range(5):
+        receiver = await waiting(bus) if number % 2 else asyncio.create_task(receive(bus))
+        publisher = asyncio.create_task(bus.publish([message("a")]))
+        await asyncio.sleep(pause_s)
+        receiver.cancel()
+        found = await asyncio.gather(receiver, return_exceptions=True)
+        await publisher
+        got = found[0] if isinstance(found[0], list) else await receive(bus)
+        assert ["a"] == texts(got)
+        await bus.ack(READER, [got[0].id])
+
+
+@pytest.mark.parametrize("pause_s", [0, 0.0001, 0.001])
+async def test_a_publisher_that_left_publishes_all_the_same_or_not_at_all(bus: Bus, pause_s: float) -> None:
+    receiver = await waiting(bus)
+    publisher = asyncio.create_task(bus.publish([message("a")]))
+    await asyncio.sleep(pause_s)
+    publisher.cancel()
+    await asyncio.gather(publisher, return_exceptions=True)
+    await bus.publish([message("b")])
+    found = await receiver
+    if texts(found) == ["a"]:
+        found += await receive(bus)
+
+    assert texts(found) in (["b"], ["a", "b"])
+
+
+async def test_ending_all_leases_brings_the_messages_back_with_their_attempts_counted(bus: Bus) -> None:
+    await bus.publish([message("a"), message("b")])
+    await receive(bus, limit=1)
+    for attempt in (2, 3, 4):
+        await bus.release_all()
+        (found, *_) = await receive(bus, limit=1)
+        assert ("a", attempt) == (found.data.decode(), found.attempt)
+    await bus.release_all()
+
+    assert ["b"] == texts(await receive(bus))
+    assert ["a"] == [dead.message.data.decode() for dead in await bus.dead_letters(10)]
+
+
+async def test_ending_all_leases_leaves_a_backoff_as_it_is(bus: Bus) -> None:
+    await bus.publish([message("a")])
+    (found,) = await receive(bus)
+    await bus.nack(READER, found.id)
+    await bus.release_all()
+
+    assert await nothing_comes(bus)
+
+
+async def test_an_undeclared_subscription_is_invalid(bus: Bus) -> None:
+    with pytest.raises(Invalid, match="nobody"):
+        await bus.receive("news.nobody", 1)
+    with pytest.raises(Invalid, match="nobody"):
+        await bus.ack("news.nobody", ["a"])
+
+
+async def test_a_watch_shows_everything_published_since_it_began(bus: Bus) -> None:
+    await bus.publish([message("before")])
+    async with aclosing(bus.watch()) as watch, asyncio.timeout(SOON_S):
+        await bus.publish([message("a"), message("unread", topic="nobody-subscribes")])
+        assert ["a", "unread"] == texts([await anext(watch), await anext(watch)])
+
+        reading = asyncio.ensure_future(anext(watch))
+        await asyncio.sleep(0)
+        await bus.publish([message("b")])
+        assert ["b"] == texts([await reading])
+
+
+async def test_a_slow_watch_loses_the_oldest_and_holds_nobody_up(bus: Bus) -> None:
+    async with aclosing(bus.watch()) as watch:
+        await bus.publish([message(str(number)) for number in range(1_100)])
+
+        assert "100" == (await anext(watch)).data.decode()
+
+
+async def test_closing_a_watch_ends_it(bus: Bus) -> None:
+    watch = bus.watch()
+    reading = asyncio.create_task(_all(watch))
+    await bus.publish([message("a")])
+    await asyncio.sleep(MOMENT_S)
+    await watch.aclose()
+    await bus.publish([message("b")])
+
+    assert ["a"] == texts(await reading)
+
+
+async def _all(watch: object) -> list[Message]:
+    return [message async for message in watch]  # type: ignore[attr-defined]
+
+
+QUICK = Retry(ack_deadline_s=1, min_backoff_s=0.03, attempts=5)
+
+
+@pytest.mark.parametrize("open_bus", BUSES.values(), ids=BUSES.keys())
+async def test_a_waiting_receiver_wakes_by_itself_when_a_backoff_or_a_lease_ends(
+    open_bus: Opener[Bus], tmp_path: Path
+) -> None:
+    async with open_bus(tmp_path, wall_clock) as bus:
+        await bus.ensure([Subscription(topic="news", consumer="reader", retry=QUICK)])
+        early = await waiting(bus)
+        idle = await waiting(bus)  # set its timer before there was any message
+        await bus.publish([message("a")])
+        got = await early if early.done() or not idle.done() else await idle
+        await bus.nack(READER, got[0].id)
+        other = idle if not idle.done() else asyncio.create_task(receive(bus))
+        (refused,) = await other
+        (unanswered,) = await receive(bus)
+
+    assert [1, 2, 3] == [got[0].attempt, refused.attempt, unanswered.attempt]
