@@ -1,6 +1,7 @@
 """One engine of the pool: its address, its open connections and what is under way there."""
 
 import asyncio
+import time
 from urllib.parse import urlsplit
 
 from services.pool.connection import Connection
@@ -20,6 +21,7 @@ class Replica:
         self.in_flight = 0
         self._heads: dict[str, bytes] = {}
         self._idle: list[Connection] = []
+        self._now = time.monotonic
 
     def __repr__(self) -> str:
         return f"Replica({self.url}, in_flight={self.in_flight})"
@@ -72,7 +74,7 @@ class Replica:
 
     def idle(self, connection: Connection) -> None:
         """A connection is free for the next call."""
-        connection.idle_since = asyncio.get_running_loop().time()
+        connection.idle_since = self._now()
         self._idle.append(connection)
 
     def left(self, connection: Connection) -> None:
@@ -82,7 +84,7 @@ class Replica:
 
     def tidy(self) -> None:
         """Closes connections nobody needed for a while; called every few seconds."""
-        oldest = asyncio.get_running_loop().time() - IDLE_TIMEOUT_S
+        oldest = self._now() - IDLE_TIMEOUT_S
         for connection in [c for c in self._idle if c.idle_since < oldest]:
             self._idle.remove(connection)
             connection.close()

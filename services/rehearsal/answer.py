@@ -5,16 +5,16 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from operator import attrgetter
 
+from events.words import Record
 from services.front.call import Reply
+from services.rehearsal.drills.faults import BEFORE_JOINING, Interruption
 from services.rehearsal.driver import Driver
-from services.rehearsal.faults import Interruption
 from services.rehearsal.journal import Accepted, Ended, Journal, Outcome
 from services.rehearsal.request import Draft
 from services.rehearsal.schedule.slots import Sequence
 from services.rehearsal.wire import EVENTS, WHOLE, Writer
 
 AT_ONCE = 64  # tokens rendered between two looks at whether the client keeps up
-BEFORE_JOINING = -1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,11 +24,10 @@ class Stage:
     driver: Driver
     journal: Journal
     now: Callable[[], float]
-    open: set["Answer"] = field(default_factory=set)
+    open: dict["Answer", None] = field(default_factory=dict)  # under way, oldest first
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Part:
+class Part(Record):
     """What is to be said, to whom, and how."""
 
     id: str
@@ -38,7 +37,7 @@ class Part:
     stream: bool
 
 
-class Answer:
+class Answer(Sequence):
     """Writes one reply as its tokens are made; whatever ends it, ends it once, in `_end`.
 
     Tokens the client is too slow for wait as a count, not as bytes: they are rendered when written.
@@ -46,8 +45,8 @@ class Answer:
     """
 
     __slots__ = (
-        "_interrupted", "_interruptions", "_on_first", "_over", "_part", "_paused", "_reply", "_sent", "_stage",
-        "_started", "held", "sequence",
+        "_interrupted", "_interruptions", "_on_first", "_over", "_part", "_paused", "_reply", "_sent",
+        "_stage", "_started", "held",
     )  # fmt: skip
 
     def __init__(
@@ -58,6 +57,9 @@ class Answer:
         interruptions: Iterable[Interruption] = (),
         on_first: Callable[[], None] | None = None,
     ) -> None:
+        draft = part.draft
+        uncached = draft.prompt_tokens - draft.cached_tokens
+        super().__init__(goal=BEFORE_JOINING, prompt=draft.prompt_tokens, uncached=uncached)
         self._stage = stage
         self._part = part
         self._reply = reply
@@ -69,13 +71,6 @@ class Answer:
         self._over = False
         self._sent = 0
         self.held = ""  # the phase in which it waits to be released
-        draft = part.draft
-        self.sequence = Sequence(
-            goal=BEFORE_JOINING,
-            prompt=draft.prompt_tokens,
-            uncached=draft.prompt_tokens - draft.cached_tokens,
-            moved=self.moved,
-        )
 
     @property
     def attempt(self) -> str:
@@ -85,7 +80,7 @@ class Answer:
     def begin(self) -> None:
         """Accepts the request and queues it."""
         stage, part = self._stage, self._part
-        stage.open.add(self)
+        stage.open[self] = None
         self._reply.listener = self
         row = Accepted(
             id=part.id, attempt=part.attempt, prompt_tokens=part.draft.prompt_tokens, at=stage.now()
@@ -100,15 +95,15 @@ class Answer:
         if self._on_first is not None:
             self._on_first()
             self._on_first = None
-        if self.sequence.produced == self._part.draft.total and not self._interruptions:
-            self._stage.driver.leave(self.sequence)  # a slow reader does not keep the slot
-        if self.sequence.produced == self.sequence.goal or self._part.stream:
+        if self.produced == self._part.draft.total and not self._interruptions:
+            self._stage.driver.leave(self)  # a slow reader does not keep the slot
+        if self.produced == self.goal or self._part.stream:
             self._proceed()
 
     def _proceed(self) -> None:
         """Sends what there is, and once the goal is reached and sent, does what comes next."""
         self._send()
-        goal = self.sequence.goal
+        goal = self.goal
         if self._interrupted or self._sent < goal:
             return
         if self._interruptions and self._interruptions[0].at <= goal:
@@ -126,17 +121,17 @@ class Answer:
         self._interrupted = False
         self.held = ""
         goal = self._interruptions[0].at if self._interruptions else self._part.draft.total
-        before, driver = self.sequence.goal, self._stage.driver
+        before, driver = self.goal, self._stage.driver
         if before == goal:
             self._proceed()
         elif before == BEFORE_JOINING:
-            self.sequence.goal = goal
-            driver.join(self.sequence)
+            self.goal = goal
+            driver.join(self)
         else:
-            driver.extend(self.sequence, goal)
+            driver.extend(self, goal)
 
     def _send(self) -> None:
-        produced = self.sequence.produced
+        produced = self.produced
         if not self._part.stream:
             self._sent = produced
         while self._sent < produced and not self._paused:
@@ -166,19 +161,19 @@ class Answer:
         part, stage = self._part, self._stage
         self._over = True
         self._interrupted = True
-        stage.open.discard(self)
+        del stage.open[self]
         row = Ended(
             id=part.id,
             attempt=part.attempt,
             outcome=outcome,
             prompt_tokens=part.draft.prompt_tokens,
             cached_tokens=part.draft.cached_tokens,
-            completion_tokens=self.sequence.produced,
+            completion_tokens=self.produced,
             sent_tokens=self._sent if part.stream or outcome == "finished" else 0,
             at=stage.now(),
         )
         stage.journal.add(row)
-        stage.driver.leave(self.sequence)
+        stage.driver.leave(self)
 
     # --- the client's side
 
@@ -194,7 +189,7 @@ class Answer:
     def client_resumed(self) -> None:
         """See `Listener`."""
         self._paused = False
-        if not self._over and self._sent < self.sequence.produced:
+        if not self._over and self._sent < self.produced:
             self._proceed()
 
     # --- what interruptions do to it
@@ -230,7 +225,7 @@ class Answer:
 
     def drip(self, every_s: float) -> None:
         """See `Victim`."""
-        following = self.sequence.produced + 1
+        following = self.produced + 1
         if following < self._part.draft.total:
             self._interruptions.append(Interruption(following, lambda answer: answer.drip(every_s)))
             self._interruptions.sort(key=attrgetter("at"))
@@ -238,7 +233,7 @@ class Answer:
 
     def _expose(self) -> None:
         """What a stream has sent by now, an answer in one piece shows as its first half."""
-        if not self._part.stream and self.sequence.produced:
+        if not self._part.stream and self.produced:
             whole = self._part.writer.whole()
             self._start()
             self._reply.write(whole[: len(whole) // 2])

@@ -17,8 +17,8 @@ class Steady(Record):
 class Batching(Record):
     """One iteration at a time decodes a token of every sequence, and the more there are the longer it takes.
 
-    An iteration takes W + a·B + k·Σmin(ctx, 1024) + k2·Σmax(ctx − 1024, 0) for a batch of B contexts,
-    and a piece of prompt read along the way adds its tokens / P.
+    An iteration takes W + a*B + k * sum(min(ctx, 1024)) + k2 * sum(max(ctx - 1024, 0)) for a batch of B
+    contexts, and a piece of prompt read along the way adds its tokens / P.
     """
 
     weights_s: float  # W

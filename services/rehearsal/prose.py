@@ -52,7 +52,8 @@ SENTENCES = (
     "And so the water went on, as water does, a little wiser and a good deal lower.",
 )
 
-_pieces = re.compile(r" [!-~]{0,3}|[!-~]{1,4}|.", re.DOTALL)
+_ascii = rb"(?:[^\\ \x80-\xff]|\\u[0-9a-f]{4}|\\.)"  # one character, perhaps escaped
+_pieces = re.compile(rb" %b{0,3}|%b{1,4}|[\xc0-\xff][\x80-\xbf]+" % (_ascii, _ascii), re.DOTALL)
 _normal = NormalDist()
 
 
@@ -61,7 +62,7 @@ def tokens_of(text: str) -> list[Token]:
 
     So no token has more than four bytes of UTF-8, and a word begins a token.
     """
-    return [msgspec.json.encode(piece)[1:-1] for piece in _pieces.findall(text)]
+    return _pieces.findall(msgspec.json.encode(text)[1:-1])
 
 
 def text_of(tokens: Sequence[Token]) -> str:
@@ -123,12 +124,11 @@ def _roll(prompt: Sequence[bytes], seed: str) -> bytes:
 
 
 def _sentences_by(dice: bytes) -> Iterator[tuple[Token, ...]]:
-    """Without end, and never the same sentence twice in a row."""
-    at = 0
+    """Without end; all of them once before any comes again, as any odd stride meets all of a power of two."""
+    at, stride = dice[4], dice[5] | 1
     while True:
-        for die in dice:
-            at = (at + 1 + die % (len(_sentences) - 1)) % len(_sentences)
-            yield _sentences[at]
+        yield _sentences[at % len(_sentences)]
+        at += stride
 
 
 def _echoed(said: str) -> list[Token]:

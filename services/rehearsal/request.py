@@ -5,18 +5,28 @@ from collections.abc import Sequence
 import msgspec
 
 from events.words import Problem, Record, Refusal
-from functions.request.admission import ChatBody, ChatMessage, estimate_input
+from functions.request.admission import ChatMessage, estimate_input
 from services.rehearsal.prose import Choice, compose
 
 MOST_CHOICES = 16
 
 
-class ChatRequest(ChatBody, frozen=True):
+class StreamOptions(msgspec.Struct, frozen=True):
+    """OpenAI's `stream_options`."""
+
+    include_usage: bool | None = None
+
+
+class ChatRequest(msgspec.Struct, frozen=True):
     """The fields of a chat completion that the engine honours; all others are ignored.
 
     `ignore_eos` is vLLM's: the answer is exactly as long as it may be, as load tests want it.
     """
 
+    model: str
+    messages: list[ChatMessage]
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
     max_tokens: int | None = None
     max_completion_tokens: int | None = None
     stop: str | list[str] | None = None
@@ -37,7 +47,7 @@ class ChatRequest(ChatBody, frozen=True):
     @property
     def wants_usage(self) -> bool:
         """Whether a stream is to end with its usage."""
-        return self.stream_options is not None and self.stream_options.include_usage is True
+        return self.stream_options is not None and bool(self.stream_options.include_usage)
 
 
 class Served(Record):

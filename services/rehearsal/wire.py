@@ -4,9 +4,11 @@ from collections.abc import Iterator
 
 import msgspec
 
-from services.front.call import JSON, Fields
+from events.words import Refusal
+from services.front.call import JSON, Fields, Reply
 from services.rehearsal.prose import Choice
 from services.rehearsal.request import Draft, Served
+from services.router.errors import error_body, error_fields
 
 ENGINE: Fields = b"x-penstock-engine: rehearsal\r\n"
 WHOLE: Fields = ENGINE + JSON
@@ -41,7 +43,7 @@ class Writer:
     def whole(self) -> bytes:
         """The `chat.completion` object."""
         choices = b",".join(_choice(index, choice) for index, choice in enumerate(self._draft.choices))
-        return b'{"object":"chat.completion",%b,"choices":[%b],"usage":%b}' % (
+        return b'{%b,"object":"chat.completion","choices":[%b],"usage":%b}' % (
             self._name,
             choices,
             usage(self._draft),
@@ -91,7 +93,7 @@ class Writer:
         return self._chunk(choice, self._usage_mark)
 
     def _chunk(self, choices: bytes, rest: bytes) -> bytes:
-        return b'data: {"object":"chat.completion.chunk",%b,"choices":[%b]%b}\n\n' % (
+        return b'data: {%b,"object":"chat.completion.chunk","choices":[%b]%b}\n\n' % (
             self._name,
             choices,
             rest,
@@ -124,3 +126,8 @@ def models(served: Served) -> bytes:
         "max_model_len": served.context,
     }
     return msgspec.json.encode({"object": "list", "data": [model]})
+
+
+def refuse(reply: Reply, refusal: Refusal) -> None:
+    """Answers with OpenAI's error object."""
+    reply.send(refusal.status, ENGINE + error_fields(refusal), error_body(refusal.problem))

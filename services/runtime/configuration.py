@@ -8,6 +8,9 @@ import yaml
 from events.config import Config, read
 from events.words import Invalid, Record
 from services.embedded.engines import Engine, config_of, find_engine, named_engine
+from services.rehearsal.endpoint import Options
+from services.rehearsal.engine import RehearsalEngine
+from services.rehearsal.profiles import PROFILES
 from services.runtime.settings import Settings
 
 
@@ -28,12 +31,19 @@ async def choose(settings: Settings, stack: AsyncExitStack) -> Chosen:
     if engine is not None:
         models = ", ".join(engine.models)
         return Chosen(config=config_of(engine), engine=f"{engine.name} at {engine.url} ({models})")
-    from services.rehearsal.engine import RehearsalEngine  # noqa: PLC0415  (only where no engine was found)
+    return await _rehearse(settings, stack)
 
-    rehearsal = RehearsalEngine(profile=settings.rehearsal_profile, log_path=settings.rehearsal_log)
+
+async def _rehearse(settings: Settings, stack: AsyncExitStack) -> Chosen:
+    profile = PROFILES.get(settings.rehearsal_profile)
+    if profile is None:
+        known = ", ".join(PROFILES)
+        raise Invalid(f"PENSTOCK_REHEARSAL_PROFILE is {settings.rehearsal_profile!r}; use one of {known}.")
+    log_path = Path(settings.rehearsal_log) if settings.rehearsal_log else None
+    rehearsal = RehearsalEngine(Options(profile=profile, log_path=log_path))
     port = await rehearsal.start("127.0.0.1", 0)
     stack.push_async_callback(rehearsal.close)
-    made = Engine(name="rehearsal", url=f"http://127.0.0.1:{port}", models=(rehearsal.model,))
+    made = Engine(name="rehearsal", url=f"http://127.0.0.1:{port}", models=(rehearsal.options.model,))
     return Chosen(
         config=config_of(made, rehearsal=True), engine="rehearsal (made-up answers: no engine was found)"
     )

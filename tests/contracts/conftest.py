@@ -1,4 +1,4 @@
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import TypeVar
 
@@ -14,10 +14,10 @@ def clock() -> Clock:
     return Clock()
 
 
-def port(adapters: Mapping[str, Opener[T]]) -> Callable[..., T]:
+def port(adapters: Mapping[str, Opener[T]]) -> object:
     """A fixture that runs every test once for each adapter."""
 
-    @pytest.fixture(params=adapters.values(), ids=adapters.keys())
+    @pytest.fixture(params=list(adapters.values()), ids=list(adapters))
     async def opened(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock) -> AsyncIterator[T]:
         async with request.param(tmp_path, clock) as adapter:
             yield adapter

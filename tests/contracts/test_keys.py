@@ -41,7 +41,7 @@ async def test_a_key_whose_hash_or_id_is_taken_is_refused(keys: Keys, taken: dic
     await keys.add(KEY)
     revision = await keys.revision()
 
-    with pytest.raises(Conflict, match="k1|new"):
+    with pytest.raises(Conflict, match=r"k1|new"):
         await keys.add(replace(KEY, **taken, name="intruder"))
 
     assert await keys.list() == [KEY]

@@ -46,7 +46,6 @@ _WAITING_TENANTS = """
         WHERE state = 'routed' AND requests.tenant = queued.tenant AND requests.lane = lanes.lane
             AND deadline_at > ?1 AND not_before <= ?1
     )
-    ORDER BY tenant, lane
 """
 _WAITING = """
     SELECT version, body FROM requests
@@ -193,7 +192,7 @@ def _all(query: str, values: _Values, connection: sqlite3.Connection) -> list[Ve
 
 
 def _waiting_tenants(now: datetime, connection: sqlite3.Connection) -> list[tuple[str, Lane]]:
-    return connection.execute(_WAITING_TENANTS, (micros(now),)).fetchall()
+    return sorted(connection.execute(_WAITING_TENANTS, (micros(now),)).fetchall())
 
 
 def _forget(now: datetime, limit: int, connection: sqlite3.Connection) -> list[str]:

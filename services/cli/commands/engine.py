@@ -1,14 +1,13 @@
 """`penstock engine`."""
 
-import asyncio
-import signal
-import sys
+from pathlib import Path
 
 import click
 import msgspec
 
 from services.cli.commands.up import run
-from services.rehearsal.engine import RehearsalEngine
+from services.rehearsal.endpoint import Options
+from services.rehearsal.engine import serve
 from services.rehearsal.profiles import PROFILES
 
 
@@ -23,7 +22,12 @@ from services.rehearsal.profiles import PROFILES
     help="How fast it answers: pleasant, at once, or like an engine on an L4.",
 )
 @click.option("--model", default="gemma-3-4b-it", show_default=True, help="The name of its one model.")
-@click.option("--log", metavar="FILE", help="Append a JSON line for every attempt.")
+@click.option(
+    "--log",
+    metavar="FILE",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Append a JSON line for every attempt.",
+)
 @click.option("--control", is_flag=True, help="Let callers hold and break answers, for tests.")
 @click.option("--seed", default=0, show_default=True, help="The same seed makes up the same answers.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON line once it serves.")
@@ -32,7 +36,7 @@ def command(
     host: str,
     profile: str,
     model: str,
-    log: str | None,
+    log: Path | None,
     control: bool,
     seed: int,
     as_json: bool,
@@ -41,24 +45,11 @@ def command(
 
     For load tests, simulations and drills: answers cost no GPU and take as long as you say.
     """
-    engine = RehearsalEngine(profile=profile, model=model, log_path=log, control=control, seed=seed)
-    run(serve(engine, host, port, as_json=as_json))
+    chosen = Options(profile=PROFILES[profile], model=model, log_path=log, control=control, seed=seed)
 
+    def started(bound: int) -> None:
+        url = f"http://{host}:{bound}"
+        plain = f"The rehearsal engine serves at {url}. Ctrl-C stops."
+        click.echo(msgspec.json.encode({"url": url}) if as_json else plain)
 
-async def serve(engine: RehearsalEngine, host: str, port: int, *, as_json: bool) -> None:
-    """Until a signal ends it."""
-    stopped = asyncio.Event()
-    if sys.platform != "win32":
-        for name in (signal.SIGINT, signal.SIGTERM):
-            asyncio.get_running_loop().add_signal_handler(name, stopped.set)
-    bound = await engine.start(host, port)
-    url = f"http://{host}:{bound}"
-    click.echo(
-        msgspec.json.encode({"url": url})
-        if as_json
-        else f"The rehearsal engine serves at {url}. Ctrl-C stops."
-    )
-    try:
-        await stopped.wait()
-    finally:
-        await engine.close()
+    run(serve(chosen, host, port, started=started))

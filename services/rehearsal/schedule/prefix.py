@@ -19,11 +19,15 @@ def prefix_keys(messages: Sequence[ChatMessage]) -> list[bytes]:
 
 
 class PrefixCache:
-    """The most recently used `entries` beginnings."""
+    """The most recently used `entries` beginnings; with none it costs nothing and knows nothing."""
 
     def __init__(self, entries: int) -> None:
         self._entries = entries
         self._known: OrderedDict[bytes, None] = OrderedDict()
+
+    def keys(self, messages: Sequence[ChatMessage]) -> list[bytes]:
+        """What `match` and `remember` know a conversation by."""
+        return prefix_keys(messages) if self._entries else []
 
     def match(self, keys: Sequence[bytes]) -> int:
         """How many leading messages are known."""

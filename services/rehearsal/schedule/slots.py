@@ -1,38 +1,30 @@
 """Sequences, the slots they decode in, and the line they wait in: first come, first served."""
 
 import math
-from collections.abc import Callable
-
-Told = Callable[[], None]
-
-
-def _untold() -> None:
-    """Nobody needs to know."""
 
 
 class Sequence:
-    """One answer as the schedule sees it: counts of tokens.
+    """One answer as a schedule sees it: counts of tokens.
 
     It is moved until `produced` reaches `goal` and then keeps its slot, to be given a further goal or
-    to leave. `uncached` of its `prompt` tokens have to be read first. `moved` is for whoever drives
-    the schedule to call, after each step that moved it.
+    to leave. `uncached` of its `prompt` tokens have to be read first.
     """
 
-    __slots__ = ("goal", "moved", "produced", "prompt", "uncached")
+    __slots__ = ("goal", "produced", "prompt", "uncached")
 
-    def __init__(
-        self, *, goal: int, prompt: int = 0, uncached: int | None = None, moved: Told = _untold
-    ) -> None:
+    def __init__(self, *, goal: int, prompt: int = 0, uncached: int | None = None) -> None:
         self.goal = goal
         self.prompt = prompt
         self.uncached = prompt if uncached is None else uncached
-        self.moved = moved
         self.produced = 0
 
     @property
     def context(self) -> int:
         """Tokens the next one attends to."""
         return self.prompt + self.produced
+
+    def moved(self) -> None:
+        """Told by whoever drives the schedule, after each step that moved it."""
 
 
 class Slots:

@@ -6,6 +6,7 @@ from typing import NamedTuple, Protocol
 from events.words import Invalid, Problem, Record, Refusal
 
 STATUS = "status"
+BEFORE_JOINING = -1  # as an interruption's place: accepted, and in no queue yet
 
 
 class Victim(Protocol):
@@ -31,7 +32,7 @@ class Victim(Protocol):
 
 
 class Interruption(NamedTuple):
-    """Something happens to an answer when it has `at` tokens; at -1 before it is queued."""
+    """Something happens to an answer when it has `at` tokens, or `BEFORE_JOINING`."""
 
     at: int
     act: Callable[[Victim], None]

@@ -1,17 +1,11 @@
-"""The strings tests and drills pull: answers held at a phase, faults injected."""
+"""Which requests are held and which suffer a fault."""
 
-from collections.abc import Callable, Iterable, Set
+from collections.abc import Iterable
 from random import Random
 from typing import Literal
 
-import msgspec
-
-from events.words import Invalid, Problem, Record
-from services.front.call import JSON, Call, Reply
-from services.rehearsal.answer import BEFORE_JOINING, Answer
-from services.rehearsal.faults import Fault, Interruption, asked_by, checked
-from services.rehearsal.schedule.slots import Slots
-from services.router.errors import error_body
+from events.words import Record
+from services.rehearsal.drills.faults import BEFORE_JOINING, Fault, Interruption, asked_by
 
 Phase = Literal["accepted", "first_token", "after_tokens", "before_end"]
 
@@ -37,10 +31,10 @@ class Hold(Record, forbid_unknown_fields=True):
 
 
 class Rule(Fault, forbid_unknown_fields=True):
-    """Which requests suffer a fault: any, with a probability, or the next `count` of them (1)."""
+    """Which requests suffer a fault: the next `count` of them; or any, where it has a probability."""
 
     probability: float | None = None
-    count: int | None = None
+    count: int = 1
 
 
 class Plan(Record):
@@ -72,10 +66,9 @@ class Plans:
     def add_rule(self, rule: Rule) -> None:
         """Of several rules, the first that applies does."""
         if rule.probability is None:
-            once = msgspec.structs.replace(rule, probability=1.0, count=1)
-            self._rules += [once] * (1 if rule.count is None else rule.count)
+            self._rules += [rule] * rule.count
         else:
-            self._rules.append(msgspec.structs.replace(rule, count=None))
+            self._rules.append(rule)
 
     def forget_holds(self) -> None:
         """No further request is held."""
@@ -92,33 +85,9 @@ class Plans:
 
     def _next_fault(self) -> Fault | None:
         for rule in self._rules:
-            if self._dice.random() < (rule.probability or 0):
-                if rule.count:
-                    self._rules.remove(rule)
+            if rule.probability is None:
+                self._rules.remove(rule)
+                return rule
+            if self._dice.random() < rule.probability:
                 return rule
         return None
-
-
-class Control:
-    """Endpoints under `/rehearsal/`."""
-
-    def __init__(self, plans: Plans, answers: Set[Answer], slots: Slots) -> None:
-        self._plans = plans
-        self._answers = answers
-        self._slots = slots
-        self.routes: dict[tuple[bytes, bytes], Callable[[Call, Reply], None]] = {
-            (b"POST", b"/rehearsal/hold"): self._hold,
-            (b"POST", b"/rehearsal/release"): self._release,
-            (b"POST", b"/rehearsal/faults"): self._add_fault,
-            (b"DELETE", b"/rehearsal/faults"): self._forget_faults,
-            (b"GET", b"/rehearsal/state"): self._state,
-        }
-
-    def _hold(self, call: Call, reply: Reply) -> None:
-        self._take(call, reply, Hold, self._plans.add_hold)
-
-    def _add_fault(self, call: Call, reply: Reply) -> None:
-        self._take(call, reply, Rule, lambda rule: self._plans.add_rule(_checked(rule)))
-
-    def _take[T](self, call: Call, reply: Reply, kind: type[T], use: Callable[[T], None]) -> None:
-        ...

@@ -1,0 +1,154 @@
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from events.words import Refusal
+from functions.request.admission import CHAT
+from functions.request.submission import Options, Submission, read_submission
+
+NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
+CHAT_BODY = {"model": "gemma", "messages": [{"role": "user", "content": "Hello."}]}
+
+
+def read(body: object, **options: Any) -> Submission | Refusal:
+    text = body if isinstance(body, bytes) else json.dumps(body).encode()
+    return read_submission(text, Options(**options), now=NOON, default_deadline_s=60)
+
+
+def taken(body: object, **options: Any) -> Submission:
+    verdict = read(body, **options)
+    assert isinstance(verdict, Submission), verdict
+    return verdict
+
+
+def refused_param(body: object, **options: Any) -> str | None:
+    verdict = read(body, **options)
+    assert isinstance(verdict, Refusal), verdict
+    assert 400 == verdict.status
+    return verdict.problem.param
+
+
+def envelope(**changed: Any) -> dict[str, Any]:
+    return {"url": CHAT, "body": CHAT_BODY} | changed
+
+
+def test_a_flat_body_is_a_chat_completion_with_the_options_beside_it() -> None:
+    got = taken(CHAT_BODY, lane="batch", deadline=5, custom_id="line-1")
+    assert (CHAT, "batch", "line-1") == (got.url, got.lane, got.custom_id)
+    assert NOON + timedelta(seconds=5) == got.deadline_at
+    assert CHAT_BODY == json.loads(got.body)
+
+
+def test_a_flat_body_is_kept_byte_for_byte() -> None:
+    text = b' {"messages" : [],\n"body": 1} '
+    assert text == taken(text).body
+
+
+def test_an_envelope_is_opened_and_its_body_kept_byte_for_byte() -> None:
+    text = b'{"method": "POST", "url": "/v1/chat/completions", "body": {"a" :  1.50}, "lane": "batch"}'
+    got = taken(text)
+    assert (b'{"a" :  1.50}', "batch", CHAT) == (got.body, got.lane, got.url)
+
+
+def test_an_envelopes_own_options_win() -> None:
+    got = taken(
+        envelope(lane="batch", deadline=10, custom_id="own"),
+        lane="interactive",
+        deadline=20,
+        custom_id="beside",
+    )
+    assert ("batch", NOON + timedelta(seconds=10), "own") == (got.lane, got.deadline_at, got.custom_id)
+
+
+def test_what_an_envelope_leaves_out_is_taken_from_beside_it() -> None:
+    got = taken(envelope(), lane="batch", deadline=20, custom_id="beside")
+    assert ("batch", NOON + timedelta(seconds=20), "beside") == (got.lane, got.deadline_at, got.custom_id)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"Hello", b"[]", b'{"body"', b"[" * 10_000, {"body": {}, "messages": []}],
+    ids=["empty", "no JSON", "list", "cut short", "too deep", "has messages"],
+)
+def test_what_is_no_envelope_is_left_to_admission(body: object) -> None:
+    assert CHAT == taken(body).url
+
+
+@pytest.mark.parametrize(
+    ("body", "param"),
+    [
+        (envelope(url="/v1/embeddings"), "url"),
+        (envelope(method="GET"), "method"),
+        (envelope(lane="express"), "lane"),
+        (envelope(deadline="soon"), "deadline"),
+        (envelope(custom_id="x" * 65), "custom_id"),
+        ({"body": {}}, None),
+        (envelope(webhooks=[]), None),
+        (envelope(url=5), None),
+        (envelope(deadline=True), None),
+    ],
+)
+def test_an_envelope_that_is_wrong_is_refused(body: dict[str, Any], param: str | None) -> None:
+    assert param == refused_param(body)
+
+
+def test_a_custom_id_may_have_64_characters() -> None:
+    assert "x" * 64 == taken(envelope(custom_id="x" * 64)).custom_id
+
+
+@pytest.mark.parametrize(
+    ("asked", "after_s"),
+    [
+        (None, 60),
+        (1, 1),
+        (0.5, 0.5),
+        ("90", 90),
+        ("1.5", 1.5),
+        ("2026-01-01T12:00:10Z", 10),
+        ("2026-01-01T13:00:10+01:00", 10),
+        (7 * 86_400, 7 * 86_400),
+    ],
+)
+def test_a_deadline_is_seconds_from_now_or_a_time(asked: Any, after_s: float) -> None:
+    assert NOON + timedelta(seconds=after_s) == taken(CHAT_BODY, deadline=asked).deadline_at
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        0,
+        -1,
+        "-5",
+        "2026-01-01T12:00:00Z",
+        "2025-12-31T12:00:00Z",
+        "0001-01-01T00:00:00+14:00",
+        "2026-01-01T13:00:00",
+        "tomorrow",
+        "",
+        "nan",
+        "inf",
+        "1e300",
+        1e300,
+        10**400,
+        7 * 86_400 + 1,
+        "9999-12-31T23:59:59Z",
+    ],
+)
+def test_a_deadline_that_passed_is_too_far_or_makes_no_sense_is_refused(asked: Any) -> None:
+    assert "deadline" == refused_param(CHAT_BODY, deadline=asked)
+
+
+@given(st.text(max_size=30) | st.floats() | st.integers())
+def test_any_deadline_is_kept_within_a_week_or_refused(asked: str | float) -> None:
+    verdict = read(CHAT_BODY, deadline=asked)
+    if isinstance(verdict, Submission):
+        assert NOON < verdict.deadline_at <= NOON + timedelta(days=7)
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_get_a_verdict(text: bytes) -> None:
+    assert isinstance(read(text), Submission | Refusal)

@@ -1,0 +1,125 @@
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import get_args
+
+import pytest
+from msgspec.structs import replace
+
+from events.config import Backend, Config, Model
+from events.envelope import Event, wrap
+from events.inference import InferenceCompleted, InferenceRequested, InferenceRouted
+from events.jobs import JobDue
+from events.requests import RequestDocument, State
+from events.words import Conflict, Invalid
+from functions.routing.handler import Ports, handle
+from services.adapters.memory.requests import MemoryRequests
+
+pytestmark = pytest.mark.anyio
+
+NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
+CONFIG = Config(
+    backends={"pool": Backend(replicas=("http://engine:8000",))}, models={"gemma": Model(backend="pool")}
+)
+ASKED = InferenceRequested(request_id="req_1", tenant="acme", model="gemma", lane="batch")
+ACCEPTED = RequestDocument(
+    id="req_1",
+    tenant="acme",
+    key_id="key_1",
+    url="/v1/chat/completions",
+    model="gemma",
+    lane="batch",
+    state="accepted",
+    created_at=NOON,
+    deadline_at=NOON + timedelta(seconds=60),
+    expire_at=NOON + timedelta(days=1),
+    body_id="req_1-prompt",
+)
+BELL = InferenceRouted(
+    request_id="req_1",
+    tenant="acme",
+    model="gemma",
+    backend="pool",
+    lane="batch",
+    deadline_at=ACCEPTED.deadline_at,
+)
+FAILED = InferenceCompleted(request_id="req_1", tenant="acme", status="failed", attempts=0, model="gone")
+
+
+@pytest.fixture
+def requests() -> MemoryRequests:
+    return MemoryRequests(lambda: NOON)
+
+
+async def route(requests: MemoryRequests, event: Event = ASKED) -> Sequence[Event]:
+    ports = Ports(requests=requests, config=lambda: CONFIG, keep_s=100)
+    return await handle(wrap(event, id="1", source="/functions/request", time=NOON), ports)
+
+
+async def stored(requests: MemoryRequests) -> RequestDocument:
+    found = await requests.get("req_1")
+    assert found is not None
+    return found.document
+
+
+async def test_an_accepted_request_gets_its_backend_and_the_bell_rings(requests: MemoryRequests) -> None:
+    await requests.create(ACCEPTED)
+    assert [BELL] == await route(requests)
+    assert replace(ACCEPTED, state="routed", backend="pool") == await stored(requests)
+
+
+async def test_a_request_whose_model_is_gone_fails_and_says_why(requests: MemoryRequests) -> None:
+    await requests.create(replace(ACCEPTED, model="gone"))
+    assert [FAILED] == await route(requests)
+    document = await stored(requests)
+    assert ("failed", NOON + timedelta(seconds=100)) == (document.state, document.expire_at)
+    assert document.problem is not None
+    assert "model_not_found" == document.problem.code
+
+
+@pytest.mark.parametrize(("model", "said"), [("gemma", [BELL]), ("gone", [FAILED])])
+async def test_asked_again_it_says_the_same_and_writes_nothing(
+    requests: MemoryRequests, model: str, said: list[Event]
+) -> None:
+    await requests.create(replace(ACCEPTED, model=model))
+    await route(requests)
+    before = await requests.get("req_1")
+    assert said == await route(requests)
+    assert before == await requests.get("req_1")
+
+
+async def test_a_decision_stands_although_the_configuration_changed(requests: MemoryRequests) -> None:
+    await requests.create(replace(ACCEPTED, state="routed", backend="older"))
+    assert [replace(BELL, backend="older")] == await route(requests)
+
+
+@pytest.mark.parametrize("state", sorted(set(get_args(State)) - {"accepted", "failed"}))
+async def test_what_went_on_is_left_as_it_is(requests: MemoryRequests, state: State) -> None:
+    document = replace(ACCEPTED, state=state, backend=None)
+    await requests.create(document)
+    assert [] == list(await route(requests))
+    assert document == await stored(requests)
+
+
+async def test_a_forgotten_request_needs_no_route(requests: MemoryRequests) -> None:
+    assert [] == list(await route(requests))
+
+
+async def test_another_event_is_not_for_this_function(requests: MemoryRequests) -> None:
+    with pytest.raises(Invalid, match=r"penstock\.job\.due\.v1"):
+        await route(requests, JobDue(job="settle-usage", slot=NOON))
+
+
+class CancelledMeanwhile(MemoryRequests):
+    """Somebody cancels every request between its reading and its writing."""
+
+    async def replace(self, document: RequestDocument, version: int) -> int:
+        await super().replace(replace(ACCEPTED, state="cancelled"), version)
+        return await super().replace(document, version)
+
+
+async def test_a_change_by_somebody_else_is_never_overwritten() -> None:
+    requests = CancelledMeanwhile(lambda: NOON)
+    await requests.create(ACCEPTED)
+    with pytest.raises(Conflict):
+        await route(requests)
+    assert "cancelled" == (await stored(requests)).state
