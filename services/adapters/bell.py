@@ -1,6 +1,8 @@
 """Waking those who wait for news, without a ring that nobody hears."""
 
 import asyncio
+from contextlib import suppress
+from datetime import timedelta
 
 
 class Bell:
@@ -17,10 +19,8 @@ class Bell:
         rung.set()
 
 
-async def heard(stroke: asyncio.Event, timeout_s: float) -> bool:
-    """Waits for the stroke; False where the time is over first."""
-    try:
-        async with asyncio.timeout(timeout_s):
-            return await stroke.wait()
-    except TimeoutError:
-        return False
+async def wait(stroke: asyncio.Event, at_most: timedelta) -> None:
+    """Returns at the stroke, or when the time is over."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(at_most.total_seconds()):
+            await stroke.wait()

@@ -12,7 +12,8 @@ class Inbox(Protocol):
     """Leases the messages of a subscription; whoever leased one answers with an ack, a nack or a
     dead letter before its ack deadline, else it comes again.
 
-    An answer that comes late or twice does no harm. A name never declared raises `Invalid`.
+    An answer that comes late or twice does no harm. A name never declared raises `Invalid`; a bus that
+    cannot be reached or written raises `Unavailable`, and nothing was leased or answered.
     """
 
     async def receive(self, subscription_name: str, limit: int) -> list[Message]:

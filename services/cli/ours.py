@@ -32,7 +32,7 @@ def check_packages() -> None:
 
 def _is_ours(spec: ModuleSpec, place: Path, mark: bytes) -> bool:
     folders = list(spec.submodule_search_locations or ())
-    if len(folders) != 1 or Path(folders[0]) != place or spec.origin is None:
+    if len(folders) != 1 or Path(folders[0]).resolve() != place.resolve() or spec.origin is None:
         return False
     with Path(spec.origin).open("rb") as file:
         return file.read(len(mark)) == mark

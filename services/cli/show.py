@@ -1,9 +1,12 @@
 """How commands print: tables for people, JSON for scripts."""
 
+import re
 from collections.abc import Mapping, Sequence
 
 import click
 import msgspec
+
+TIME = re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+Z")  # UTC, shown to the minute
 
 Row = Mapping[str, object]
 
@@ -24,7 +27,7 @@ def as_table(rows: Sequence[Row], columns: Mapping[str, str], *, empty: str) -> 
     table = Table(box=None, pad_edge=False, header_style="bold")
     for field, heading in columns.items():
         numeric = all(isinstance(row.get(field), int) for row in rows)
-        table.add_column(heading, justify="right" if numeric else "left", overflow="fold")
+        table.add_column(heading, justify="right" if numeric else "left", overflow="fold", min_width=4)
     for row in rows:
         table.add_row(*(_cell(row.get(field)) for field in columns))
     Console().print(table)
@@ -33,4 +36,7 @@ def as_table(rows: Sequence[Row], columns: Mapping[str, str], *, empty: str) -> 
 def _cell(value: object) -> str:
     if value is None:
         return "-"
-    return f"{value:,}" if isinstance(value, int) else str(value)
+    if isinstance(value, int):
+        return f"{value:,}"
+    text = str(value)
+    return f"{text[:10]} {text[11:16]}" if TIME.fullmatch(text) else text

@@ -57,7 +57,7 @@ def scope_of(call: Call) -> Message:
         "raw_path": call.path,
         "query_string": call.query,
         "root_path": "",
-        "headers": call.headers,
+        "headers": list(call.headers.items()),
         "client": None,
         "server": None,
     }

@@ -25,7 +25,9 @@ def field(name: str, value: str) -> Fields:
 
 
 class Call:
-    """One whole request. Header names are lower case; `target` is the raw path with its query."""
+    """One whole request. Header names are lower case, and those sent twice are joined by commas;
+    `target` is the raw path with its query.
+    """
 
     __slots__ = ("body", "headers", "keep_alive", "method", "path", "query", "target", "version")
 
@@ -33,7 +35,7 @@ class Call:
         self,
         method: bytes,
         target: bytes,
-        headers: list[tuple[bytes, bytes]],
+        headers: dict[bytes, bytes],
         body: bytes = b"",
         version: str = "1.1",
         keep_alive: bool = True,
@@ -47,11 +49,8 @@ class Call:
         self.keep_alive = keep_alive
 
     def header(self, name: bytes) -> bytes:
-        """The value of a header (the first, if there are several), or b""."""
-        for key, value in self.headers:
-            if key == name:
-                return value
-        return b""
+        """The value of a header, or b""."""
+        return self.headers.get(name, b"")
 
 
 class Listener(Protocol):

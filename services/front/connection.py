@@ -46,7 +46,7 @@ class Connection(asyncio.Protocol):
 
     def _reset(self) -> None:
         self._target = b""
-        self._headers: list[tuple[bytes, bytes]] = []
+        self._headers: dict[bytes, bytes] = {}
         self._head_size = 0
         self._body: list[bytes] = []
         self._body_size = 0
@@ -111,7 +111,9 @@ class Connection(asyncio.Protocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Called by httptools."""
-        self._headers.append((name.lower(), value))
+        name = name.lower()
+        earlier = self._headers.get(name)
+        self._headers[name] = value if earlier is None else b"%b, %b" % (earlier, value)
         self._grow_head(len(name) + len(value))
 
     def _grow_head(self, size: int) -> None:
@@ -122,14 +124,13 @@ class Connection(asyncio.Protocol):
     def on_headers_complete(self) -> None:
         """Called by httptools: the last moment to refuse a body unread."""
         self._reading_body = True
-        length, expects = 0, False
-        for name, value in self._headers:
-            if name == b"content-length":
-                length = int(value)
-                self._announced = True
-            elif name == b"expect":
-                expects = value.lower() == b"100-continue"
-        if self._hold(length) and expects and not self._busy:
+        length = self._headers.get(b"content-length")
+        self._announced = length is not None
+        if self._hold(int(length or 0)) and b"expect" in self._headers:
+            self._encourage()
+
+    def _encourage(self) -> None:
+        if self._headers[b"expect"].lower() == b"100-continue" and not self._busy:
             self._transport.write(CONTINUE)
 
     def on_body(self, body: bytes) -> None:

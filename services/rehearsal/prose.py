@@ -52,15 +52,15 @@ SENTENCES = (
     "And so the water went on, as water does, a little wiser and a good deal lower.",
 )
 
-_ascii = rb"(?:[^\\ \x80-\xff]|\\u[0-9a-f]{4}|\\.)"  # one character, perhaps escaped
-_pieces = re.compile(rb" %b{0,3}|%b{1,4}|[\xc0-\xff][\x80-\xbf]+" % (_ascii, _ascii), re.DOTALL)
+_pieces = re.compile(rb" [^\\ \x80-\xff]{0,3}|[^\\ \x80-\xff]{1,4}|\\u....|\\.|[\xc0-\xff][\x80-\xbf]+")
 _normal = NormalDist()
 
 
 def tokens_of(text: str) -> list[Token]:
-    """Cuts a text: a space and up to three ASCII characters, up to four of them, or one other character.
+    """Cuts a text: a space and up to three plain characters, up to four of those, or one other character.
 
-    So no token has more than four bytes of UTF-8, and a word begins a token.
+    Plain is ASCII that JSON does not escape. So no token has more than four bytes of UTF-8, and a
+    word begins a token.
     """
     return _pieces.findall(msgspec.json.encode(text)[1:-1])
 

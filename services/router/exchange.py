@@ -2,54 +2,24 @@
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
 from events.usage import Completed, Outcome, Progress, Started
-from events.words import ApiKey, Problem, Refusal, Usage, attempt_id, server_problem
-from services.front.call import JSON, Fields, Reply, field
+from events.words import Problem, Refusal, Usage, server_problem
+from services.front.call import JSON, Fields, Reply
 from services.pool.engine_errors import refusal_of
 from services.pool.flight import Failure, Flight, Headers
 from services.pool.replica import Replica
 from services.pool.sse import DONE, EventBuffer, read_answer, take_usage
 from services.router.errors import error_body, error_event, error_fields
 from services.router.metrics import Metrics
+from services.router.order import Deadlines, Order
 from services.usage.recorder import UsageRecorder
 
 EVENT_STREAM: Fields = b"content-type: text/event-stream; charset=utf-8\r\ncache-control: no-cache\r\n"
 DONE_EVENT = DONE + b"\n\n"
 TICK_S = 0.25
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Deadlines:
-    """How long each phase may take, in seconds."""
-
-    connect_s: float = 5.0
-    first_byte_s: float = 120.0
-    idle_s: float = 60.0
-    total_s: float = 900.0
-    stalled_client_s: float = 60.0
-    progress_every_s: float = 5.0
-    answer_bytes: int = 64 * 2**20
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Order:
-    """What is to be done: who asks, for which model, where, and what goes over the wire."""
-
-    request_id: str
-    key: ApiKey
-    model: str
-    backend: str
-    path: str
-    body: bytes
-    stream: bool
-    wants_usage: bool
-    input_estimate: int
-    fields: Fields = b""  # for the engine
-    reply_fields: Fields = b""  # for the client
 
 
 class Exchanges:
@@ -142,8 +112,7 @@ class Exchange:
     def fly(self, replica: Replica) -> None:
         """Calls the engine."""
         order = self._order
-        fields = order.fields + field("x-penstock-attempt", attempt_id(order.request_id, 1))
-        flight = replica.send(order.path, fields, order.body, self)
+        flight = replica.send(order.path, order.fields, order.body, self)
         if self._phase != "over":
             self._flight = flight
 
@@ -155,7 +124,7 @@ class Exchange:
         self._last_at = self._all.clock()
         order = self._order
         record = Started(
-            attempt=attempt_id(order.request_id, 1),
+            attempt=order.attempt,
             request=order.request_id,
             tenant=order.key.tenant,
             key=order.key.id,
@@ -351,9 +320,7 @@ class Exchange:
             self._break("deadline", problem)
         elif self._recorded and now - self._progress_at >= limits.progress_every_s:
             self._progress_at = now
-            record = Progress(
-                attempt=attempt_id(self._order.request_id, 1), at=self._all.now(), usage=self._produced()
-            )
+            record = Progress(attempt=self._order.attempt, at=self._all.now(), usage=self._produced())
             self._all.recorder.add(record)
 
     def _late(self, now: float) -> tuple[str, str] | None:
@@ -426,7 +393,7 @@ class Exchange:
     ) -> Completed:
         order = self._order
         return Completed(
-            attempt=attempt_id(order.request_id, 1),
+            attempt=order.attempt,
             request=order.request_id,
             tenant=order.key.tenant,
             key=order.key.id,

@@ -11,7 +11,7 @@ _used = 0
 
 def request_id() -> str:
     """The id of a request."""
-    global _block, _used  # noqa: PLW0603  (one stock of randomness for the process)
+    global _block, _used
     if _used == len(_block):
         _block, _used = os.urandom(BLOCK), 0
     start, _used = _used, _used + SIZE

@@ -38,12 +38,13 @@ from services.router.api import PublicApi, application
 from services.router.chat import Chat
 from services.router.credentials import digest
 from services.router.errors import render_refusal
-from services.router.exchange import Deadlines, Exchanges
+from services.router.exchange import Exchanges
 from services.router.exposition import Exposition
 from services.router.gate import AdminGate, Gate
 from services.router.health import Health
 from services.router.keyring import KeyRing
 from services.router.metrics import Metrics
+from services.router.order import Deadlines
 from services.router.queue import RequestQueue
 from services.router.router import Router
 from services.runtime import configuration, first_start

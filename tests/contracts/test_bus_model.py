@@ -156,7 +156,7 @@ def _message(text: str) -> Message:
 
 
 @pytest.mark.parametrize("open_bus", BUSES.values(), ids=list(BUSES))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=30)
 @given(steps=STEPS)
 async def test_a_bus_does_what_its_model_does(open_bus: Opener[Bus], steps: list[Step]) -> None:
     clock = Clock()

@@ -286,3 +286,17 @@ async def test_a_file_that_is_no_database_is_refused(path: Path) -> None:
 async def test_a_folder_that_is_not_there_is_said_so(path: Path) -> None:
     with pytest.raises(Unavailable, match="nowhere"):
         Database(path.parent / "nowhere" / "notes.db", NOTES)
+
+
+async def test_a_log_that_is_read_from_elsewhere_cannot_be_emptied(database: Database, path: Path) -> None:
+    await database.write(Note("a"))
+    await database.read(lambda connection: connection.execute("PRAGMA busy_timeout = 10").fetchone())
+    elsewhere = sqlite3.connect(path, isolation_level=None)
+    elsewhere.execute("BEGIN")
+    elsewhere.execute("SELECT * FROM notes").fetchall()
+
+    with pytest.raises(Unavailable, match="in use"):
+        await database.checkpoint()
+    elsewhere.close()
+    await database.checkpoint()
+    assert path.with_name("notes.db-wal").stat().st_size == 0

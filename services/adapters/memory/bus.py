@@ -11,8 +11,8 @@ from msgspec.structs import replace
 from events.bus import Message
 from events.catalog import Subscription
 from events.words import Invalid
-from services.adapters import redelivery
-from services.adapters.bell import Bell, heard
+from services.adapters import bell, redelivery
+from services.adapters.bell import Bell
 from services.adapters.inbox import DeadLetter
 from services.adapters.watch import Watch, Watchers
 
@@ -98,7 +98,7 @@ class MemoryBus:
             self._give_up_exhausted(queue)
             if leased := queue.lease(limit, self._now()):
                 return leased
-            await heard(stroke, queue.pause(self._now()).total_seconds())
+            await bell.wait(stroke, queue.pause(self._now()))
 
     async def ack(self, subscription_name: str, ids: Sequence[str]) -> None:
         """The messages are done with, and never come again."""

@@ -71,13 +71,14 @@ class SqliteBus:
         now = self._now()
         stamped = [replace(message, id=token_hex(16), published_at=now, attempt=1) for message in messages]
         parcels = self._address(stamped)
-        if parcels:
-            rows = [row(message, box.subscription, now, leased=leased) for box, message, leased in parcels]
-            storing = self._database.write(partial(deliveries.insert, rows))
-            storing.add_done_callback(partial(_deliver, parcels))
-            # A publisher that stops waiting must not keep the receivers from hearing of its messages.
-            await asyncio.shield(storing)
-        self._watchers.tell(stamped)
+        if not parcels:
+            self._watchers.tell(stamped)
+            return
+        rows = [row(message, box.subscription, now, leased=leased) for box, message, leased in parcels]
+        storing = self._database.write(partial(deliveries.insert, rows))
+        storing.add_done_callback(partial(self._stored, stamped, parcels))
+        # A publisher that stops waiting must not keep the others from hearing of its messages.
+        await asyncio.shield(storing)
 
     def _address(self, messages: Iterable[Message]) -> list[_Parcel]:
         return [
@@ -85,6 +86,17 @@ class SqliteBus:
             for message in messages
             for box in self._by_topic.get(message.topic, ())
         ]
+
+    def _stored(
+        self, messages: Iterable[Message], parcels: Iterable[_Parcel], storing: asyncio.Future[None]
+    ) -> None:
+        stored = not storing.cancelled() and storing.exception() is None
+        for box, message, leased in parcels:
+            if leased:
+                box.arrive(message if stored else None)
+            box.bell.ring()
+        if stored:
+            self._watchers.tell(messages)
 
     async def receive(self, subscription_name: str, limit: int) -> list[Message]:
         """Waits until there is a message, and leases at most `limit` of them, oldest first."""
@@ -155,14 +167,3 @@ class SqliteBus:
             return self._boxes[subscription_name]
         except KeyError:
             raise Invalid(f"There is no subscription {subscription_name!r}.") from None
-
-
-def _deliver(parcels: Iterable[_Parcel], storing: asyncio.Future[None]) -> None:
-    stored = not storing.cancelled() and storing.exception() is None
-    for box, message, leased in parcels:
-        if leased and stored:
-            box.hand_over(message)
-        elif leased:
-            box.give_up()
-        if stored:
-            box.bell.ring()

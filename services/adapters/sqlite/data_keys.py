@@ -41,7 +41,10 @@ class SqliteDataKeys:
         return await self._database.write(partial(_create, tenant, wrapped))
 
     async def erase(self, tenant: str) -> None:
-        """Erases the tenant's key for ever, also from the file's free space and its log."""
+        """Erases the tenant's key for ever, also from the file's free space and its log.
+
+        Where it raises `Unavailable`, bytes of the key may be left in the log: erase it again.
+        """
         await self._database.write(partial(_erase, tenant))
         await self._database.checkpoint()
 

@@ -65,7 +65,10 @@ class Database:
             raise unavailable(error) from error
 
     async def checkpoint(self) -> None:
-        """Moves what was committed from the log into the file itself and empties the log."""
+        """Moves what was committed from the log into the file itself and empties the log.
+
+        Raises `Unavailable` where somebody reads or writes the file all the while.
+        """
         await self.read(_checkpoint)
 
     async def close(self) -> None:
@@ -82,7 +85,8 @@ class Database:
     def _let_go(self) -> None:
         self._writer.finish()
         self._reading.close()
-        with suppress(sqlite3.Error):  # a full disk: what was committed stays in the log until next time
+        # A full disk, or a reader from elsewhere: what was committed stays in the log until next time.
+        with suppress(sqlite3.Error, Unavailable):
             _checkpoint(self._writing)
         self._writing.close()
 
@@ -143,7 +147,9 @@ def _migrate(connection: sqlite3.Connection, schema: Schema, version: int) -> No
 
 
 def _checkpoint(connection: sqlite3.Connection) -> None:
-    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    (busy, *_) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    if busy:
+        raise Unavailable("The database's log is in use and cannot be emptied now.")
 
 
 def _not_opened(path: Path, error: sqlite3.Error) -> Invalid | Unavailable:

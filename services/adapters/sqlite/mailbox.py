@@ -6,8 +6,8 @@ from datetime import datetime, timedelta
 
 from events.bus import Message
 from events.catalog import Subscription
-from services.adapters import redelivery
-from services.adapters.bell import Bell, heard
+from services.adapters import bell, redelivery
+from services.adapters.bell import Bell
 from services.adapters.sqlite.deliveries import Leased
 
 
@@ -38,15 +38,12 @@ class Mailbox:
         self._coming += 1
         return True
 
-    def hand_over(self, message: Message) -> None:
-        """A reserved message was stored."""
-        assert message.published_at is not None
+    def arrive(self, message: Message | None) -> None:
+        """What became of a reserved message: it was stored, or (None) it could not be."""
         self._coming -= 1
-        self._handed.append((message.published_at + redelivery.lease(self.subscription.retry), message))
-
-    def give_up(self) -> None:
-        """A reserved message could not be stored."""
-        self._coming -= 1
+        if message is not None and message.published_at is not None:
+            lease_until = message.published_at + redelivery.lease(self.subscription.retry)
+            self._handed.append((lease_until, message))
 
     def keep(self, leasing: asyncio.Future[Leased]) -> None:
         """Keeps what was leased for a receiver that left meanwhile, for the next one."""
@@ -68,6 +65,6 @@ class Mailbox:
         """Waits for the stroke, at most for the pause, as a receiver of `limit` messages."""
         self._wanted += limit
         try:
-            await heard(stroke, pause.total_seconds())
+            await bell.wait(stroke, pause)
         finally:
             self._wanted -= limit

@@ -14,7 +14,7 @@ COLUMNS = {
     "requests": "REQUESTS",
     "input_tokens": "INPUT",
     "output_tokens": "OUTPUT",
-    "estimated_tokens": "OF THEM ESTIMATED",
+    "estimated_tokens": "ESTIMATED",
 }
 
 

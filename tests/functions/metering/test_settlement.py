@@ -147,3 +147,9 @@ def test_attempts_that_completed_are_forgotten_in_any_order_of_arrival(records: 
     folding = fold(*records)
     assert folding.standing().idle
     assert [] == folding.rows
+
+
+def test_a_start_that_is_heard_again_after_its_estimate_opens_nothing() -> None:
+    folding = fold(started())
+    folding.settle(LATER, SILENT_AFTER, {})
+    assert {} == fold(started(), standing=folding.standing()).open
