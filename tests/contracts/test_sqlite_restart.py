@@ -1,5 +1,6 @@
 """What is left after a process ended, by itself or by force."""
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -83,12 +84,17 @@ def child(script: str, folder: Path) -> subprocess.Popen[str]:
     )
 
 
+async def receive(bus: SqliteBus, limit: int) -> list[Message]:
+    async with asyncio.timeout(5):
+        return await bus.receive(READER, limit)
+
+
 async def test_what_was_published_before_a_kill_is_delivered_after_it(tmp_path: Path) -> None:
     with child(ONE_WAITING_THEN_KILLED, tmp_path) as process:
         assert process.wait(20) == -signal.SIGKILL
     async with data_file(tmp_path) as database:
         bus = await SqliteBus.open(database, Clock())
-        found = await bus.receive(READER, 10)
+        found = await receive(bus, 10)
 
     assert [(message.data, message.attempt) for message in found] == [(b"a", 2), (b"b", 1)]
 
@@ -101,7 +107,7 @@ async def test_everything_acknowledged_to_many_publishers_survives_a_kill(tmp_pa
         acknowledged |= {line.strip() for line in process.stdout if line.endswith("\n")}
     async with data_file(tmp_path) as database:
         bus = await SqliteBus.open(database, Clock())
-        found = await bus.receive(READER, 1_000_000)
+        found = await receive(bus, 1_000_000)
 
     assert len(acknowledged) >= 500
     assert acknowledged <= {message.data.decode() for message in found}
@@ -116,11 +122,11 @@ async def test_a_message_that_ends_its_process_each_time_becomes_a_dead_letter(t
             await bus.ensure([SUBSCRIPTION])
             if not attempts:
                 await bus.publish([Message(topic="news", attributes={}, data=b"poison")])
-            attempts += [message.attempt for message in await bus.receive(READER, 1)]
+            attempts += [message.attempt for message in await receive(bus, 1)]
     async with data_file(tmp_path) as database:
         bus = await SqliteBus.open(database, clock)
         await bus.publish([Message(topic="news", attributes={}, data=b"good")])
-        found = await bus.receive(READER, 10)
+        found = await receive(bus, 10)
         dead = await bus.dead_letters(10)
 
     assert attempts == [1, 2, 3]
@@ -134,16 +140,16 @@ async def test_backoffs_and_dead_letters_outlive_the_process(tmp_path: Path) -> 
         bus = await SqliteBus.open(database, clock)
         await bus.ensure([SUBSCRIPTION])
         await bus.publish([Message(topic="news", attributes={}, data=text) for text in (b"slow", b"bad")])
-        slow, bad = await bus.receive(READER, 2)
+        slow, bad = await receive(bus, 2)
         await bus.nack(READER, slow.id)
         await bus.dead_letter(READER, bad.id, "not JSON")
     async with data_file(tmp_path) as database:
         bus = await SqliteBus.open(database, clock)
         (letter,) = await bus.dead_letters(10)
         await bus.replay(letter.id)
-        first = await bus.receive(READER, 10)
+        first = await receive(bus, 10)
         clock.forward(1)
-        second = await bus.receive(READER, 10)
+        second = await receive(bus, 10)
 
     assert (letter.message, letter.reason) == (bad, "not JSON")
     assert [message.data for message in first] == [b"bad"]
@@ -173,14 +179,19 @@ async def test_every_store_remembers(tmp_path: Path) -> None:
         assert await SqliteRequests(database, clock).get("r1") == created
 
 
+def pieces_left(secret: bytes, folder: Path) -> bool:
+    stored = b"".join(file.read_bytes() for file in folder.iterdir())
+    return any(secret[start : start + 8] in stored for start in range(len(secret) - 8))
+
+
 async def test_an_erased_data_key_is_in_no_file_any_more(tmp_path: Path) -> None:
-    wrapped = b"a wrapped key nobody must find" * 2
+    wrapped = os.urandom(64)
     keys = SqliteDataKeys.open(tmp_path / "keys.db")
     await keys.create("acme", wrapped)
     await keys.create("zeta", b"z")
-    assert any(wrapped in file.read_bytes() for file in tmp_path.iterdir())
+    assert pieces_left(wrapped, tmp_path)
     await keys.erase("acme")
-    assert not any(wrapped in file.read_bytes() for file in tmp_path.iterdir())
+    assert not pieces_left(wrapped, tmp_path)
     await keys.close()
 
     keys = SqliteDataKeys.open(tmp_path / "keys.db")
