@@ -31,13 +31,13 @@ def install(root: str, lock: str, stamp_path: str, stamp: str) -> None:
     venv, noted = Path(root, ".venv"), Path(stamp_path)
     with one_at_a_time(Path(root, ".venv.lock")) as mark:
         before = noted.read_text(encoding="utf-8") if noted.exists() else ""
-        if before == stamp:
+        if before == stamp and python_of(venv).exists():
             return  # the start we waited for has done it
-        moved = bool(before) and before.splitlines()[0] != stamp.splitlines()[0]  # scripts name their place
         broken_off = bool(mark.read())
+        moved = bool(before) and before.splitlines()[0] != stamp.splitlines()[0]  # its scripts name its place
         mark.write("installing\n")
         mark.flush()
-        make_venv(venv)
+        make_venv(venv, again=broken_off or moved)
         say(f"installing what infra/locks/{lock}.txt lists")
         install_lock(venv, Path(root, "infra", "locks", f"{lock}.txt"), again=broken_off or moved)
         make_importable(Path(root), venv)
@@ -85,13 +85,19 @@ else:
             return False
 
 
-def make_venv(venv: Path) -> None:
-    """Makes a virtual environment, mends it, or replaces one of another Python."""
-    unusable = venv.exists() and version_of(venv) != VERSION
-    say(f"{'replacing' if unusable else 'preparing'} {venv} (Python {VERSION[0]}.{VERSION[1]})")
-    # Never the Python inside the environment, which may be about to be replaced.
+def make_venv(venv: Path, *, again: bool) -> None:
+    """Makes a virtual environment, replaces one of another Python, and with `again` mends any."""
+    version, uv = version_of(venv), find_uv()
+    if version == VERSION and not again and (uv or has_pip(venv)):
+        return
+    unusable = venv.exists() and version != VERSION
+    doing = "replacing" if unusable else "mending" if venv.exists() else "making"
+    say(f"{doing} {venv} (Python {VERSION[0]}.{VERSION[1]})")
+    # The Python beneath an environment, never one inside. What is mended keeps its own: even two of one
+    # version do not mix.
     base: str = getattr(sys, "_base_executable", sys.executable)
-    uv = find_uv()
+    if version == VERSION:
+        base = asked(venv, "import sys; print(sys._base_executable)")
     if uv:
         how = "--clear" if unusable else "--allow-existing"
         run([uv, "venv", "--quiet", "--no-project", how, "--python", base, str(venv)])
@@ -104,17 +110,18 @@ def make_venv(venv: Path) -> None:
     run([base, "-m", "venv", *(["--clear"] if unusable else []), str(venv)])
 
 
-def install_lock(venv: Path, lock: Path, *, again: bool = False) -> None:
-    """Installs a lock, by uv where there is one; `again` lays also what seems to be there."""
-    python = str(python_of(venv))
-    uv = find_uv()
+def install_lock(venv: Path, lock: Path, *, again: bool) -> None:
+    """Installs a lock; with `again` also what seems to be there already."""
+    force = ["--force-reinstall"] if again else []
+    run([*installer(venv), *force, "--no-deps", "--require-hashes", "-r", str(lock)])
+
+
+def installer(venv: Path) -> list[str]:
+    """The command that installs into an environment: uv where there is one, else the environment's pip."""
+    python, uv = str(python_of(venv)), find_uv()
     if uv:
-        tool = [uv, "pip", "install", "--quiet", "--compile-bytecode", "--python", python]
-        force = "--reinstall"
-    else:
-        tool = [python, "-m", "pip", "install", "--quiet", "--no-input", "--disable-pip-version-check"]
-        force = "--force-reinstall"
-    run([*tool, *([force] if again else []), "--no-deps", "--require-hashes", "-r", str(lock)])
+        return [uv, "pip", "install", "--quiet", "--compile-bytecode", "--python", python]
+    return [python, "-m", "pip", "install", "--quiet", "--no-input", "--disable-pip-version-check"]
 
 
 def make_importable(root: Path, venv: Path) -> None:
@@ -145,6 +152,11 @@ def version_of(venv: Path) -> tuple[int, int] | None:
     except Failed:
         return None
     return int(major), int(minor)
+
+
+def has_pip(venv: Path) -> bool:
+    """Whether an environment can install by itself; those that uv made cannot."""
+    return asked(venv, "import importlib.util as u; print(u.find_spec('pip') is not None)") == "True"
 
 
 def asked(venv: Path, code: str) -> str:

@@ -70,9 +70,7 @@ def admit(body: bytes, config: Config) -> Admitted | Refusal:
         )
     options = chat.stream_options
     wants_usage = isinstance(options, StreamOptions) and options.include_usage is True
-    return Admitted(
-        chat.model, chat.stream is True, options is not msgspec.UNSET, wants_usage, estimate
-    )
+    return Admitted(chat.model, chat.stream is True, options is not msgspec.UNSET, wants_usage, estimate)
 
 
 def estimate_input(messages: Sequence[ChatMessage]) -> int:

@@ -17,6 +17,7 @@ COMMANDS = {
     "tenants": "Make and list tenants.",
     "events": "Watch the system's conversation.",
     "engine": "Run the rehearsal engine by itself, for load tests.",
+    "test": "Run the tests (in the repository).",
 }
 
 

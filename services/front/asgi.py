@@ -5,7 +5,8 @@ import logging
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
-from services.front.call import Call, Reply, field
+from services.front.call import Call, Fields, Reply
+from services.front.front import Refusals
 
 Message = MutableMapping[str, Any]  # ASGI's own shape
 App = Callable[
@@ -18,9 +19,9 @@ log = logging.getLogger("penstock.front")
 class AsgiBridge:
     """An endpoint made of an ASGI application; each call runs as a task of its own."""
 
-    def __init__(self, app: App, *, on_crash: bytes) -> None:
+    def __init__(self, app: App, *, render_refusal: Refusals) -> None:
         self._app = app
-        self._on_crash = on_crash  # the body of a 500, should the application have a bug
+        self._render_refusal = render_refusal
         self._tasks: set[asyncio.Task[None]] = set()
 
     def __call__(self, call: Call, reply: Reply) -> None:
@@ -36,10 +37,14 @@ class AsgiBridge:
             await self._app(scope_of(call), exchange.receive, exchange.send)
         except Exception:
             log.exception("an endpoint failed: %s %s", call.method.decode(), call.path.decode("latin-1"))
-            exchange.crash(self._on_crash)
+            exchange.fail(500, *self._render_refusal(500, "Something failed here.", "internal_error"))
+        except asyncio.CancelledError:
+            message = "This server is shutting down; try again."
+            exchange.fail(503, *self._render_refusal(503, message, "shutting_down"))
+            raise
 
     async def close(self) -> None:
-        """Ends the calls still running."""
+        """Ends the calls still running; their clients are told."""
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -128,12 +133,12 @@ class _Exchange:
             self._ended = True
             self._reply.finish()
 
-    def crash(self, body: bytes) -> None:
-        """The application failed: say so if nothing was sent yet, else break off."""
+    def fail(self, status: int, fields: Fields, body: bytes) -> None:
+        """The application gave no whole reply: say so if nothing was sent yet, else break off."""
         if self._ended or self._gone.is_set():
             return
         self._ended = True
         if self._started:
             self._reply.abort()
         else:
-            self._reply.send(500, field("content-type", "application/json"), body)
+            self._reply.send(status, fields, body)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, cast
 
 import httptools
 
-from services.front.call import JSON, Call, Fields, Listener, status_line
+from services.front.call import Call, Fields, Listener, status_line
 
 if TYPE_CHECKING:
     from services.front.front import Front
@@ -25,8 +25,8 @@ class Connection(asyncio.Protocol):
 
     __slots__ = (
         "_announced", "_body", "_body_size", "_busy", "_call", "_chunked", "_closing", "_front", "_head_only",
-        "_head_size", "_headers", "_held", "_idle_since", "_parser", "_queue", "_reading_body",
-        "_reading_since", "_refused_at", "_target", "_transport", "_write_paused", "listener",
+        "_head_size", "_headers", "_held", "_idle_since", "_lost", "_parser", "_queue", "_reading_body",
+        "_reading_since", "_refused_at", "_target", "_transport", "_unparsed", "_write_paused", "listener",
     )  # fmt: skip
 
     def __init__(self, front: "Front") -> None:
@@ -35,6 +35,7 @@ class Connection(asyncio.Protocol):
         self._queue: deque[Call] = deque()
         self._busy = False
         self._closing = False  # no further request is read
+        self._lost = False  # the client is gone: what is still written is dropped
         self._refused_at = 0.0  # when the request being read was answered early, if it was
         self._write_paused = False
         self._chunked = True
@@ -48,6 +49,7 @@ class Connection(asyncio.Protocol):
         self._target = b""
         self._headers: dict[bytes, bytes] = {}
         self._head_size = 0
+        self._unparsed = 0  # bytes of a head the parser may still keep to itself
         self._body: list[bytes] = []
         self._body_size = 0
         self._announced = False  # the body's length came before it
@@ -64,7 +66,7 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Called by asyncio: whoever is answering learns that nobody listens."""
         self._front.left(self)
-        self._closing = True
+        self._closing = self._lost = True
         self._queue.clear()
         self._front.budget.give_back(self._held)
         self._held = 0
@@ -79,16 +81,29 @@ class Connection(asyncio.Protocol):
         """Called by asyncio."""
         if self._closing:
             return
-        if not self._reading_since:
-            self._reading_since = self._front.now()
+        self._unparsed += len(data)
         try:
             self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            self._refuse(400, "Upgrading the connection is not supported.")
+        except httptools.HttpParserUpgrade as upgrade:
+            self._pass_over_upgrade(data[upgrade.args[0] :])
         except httptools.HttpParserCallbackError as error:
             raise error.__context__ or error from None
         except httptools.HttpParserError as error:
             self._refuse(400, f"The request is not valid HTTP/1.1: {error}.")
+        if not self._reading_body and self._unparsed > self._front.limits.head:
+            self._refuse_head()
+
+    def _pass_over_upgrade(self, rest: bytes) -> None:
+        """Reads a head again without its wish for another protocol: the parser would drop the body."""
+        method, version = self._parser.get_method(), self._parser.get_http_version().encode()
+        if method == b"CONNECT":
+            self._refuse(400, "This is no proxy: CONNECT is not supported.")
+            return
+        lines = [b"%b: %b" % field for field in self._headers.items() if field[0] != b"upgrade"]
+        head = b"\r\n".join([b"%b %b HTTP/%b" % (method, self._target, version), *lines, b"\r\n"])
+        self._parser = httptools.HttpRequestParser(self)
+        self._reset()
+        self.data_received(head + rest)
 
     def pause_writing(self) -> None:
         """Called by asyncio when the client reads too slowly."""
@@ -101,8 +116,14 @@ class Connection(asyncio.Protocol):
         self._write_paused = False
         if self.listener is not None:
             self.listener.client_resumed()
+        elif self._queue and not self._busy:
+            self._begin(self._queue.popleft())
 
     # --- the parser
+
+    def on_message_begin(self) -> None:
+        """Called by httptools."""
+        self._reading_since = self._front.now()
 
     def on_url(self, url: bytes) -> None:
         """Called by httptools."""
@@ -119,10 +140,15 @@ class Connection(asyncio.Protocol):
     def _grow_head(self, size: int) -> None:
         self._head_size += size
         if self._head_size > self._front.limits.head:
-            self._refuse(431, f"The request's head is larger than {self._front.limits.head} bytes.")
+            self._refuse_head()
+
+    def _refuse_head(self) -> None:
+        self._refuse(431, f"The request's head is larger than {self._front.limits.head} bytes.")
 
     def on_headers_complete(self) -> None:
         """Called by httptools: the last moment to refuse a body unread."""
+        if self._parser.should_upgrade():
+            return
         self._reading_body = True
         length = self._headers.get(b"content-length")
         self._announced = length is not None
@@ -155,9 +181,9 @@ class Connection(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         """Called by httptools: a whole request is here."""
-        if self._refused_at:
-            return
         parser = self._parser
+        if self._refused_at or parser.should_upgrade():
+            return
         body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
         call = Call(
             parser.get_method(),
@@ -168,7 +194,7 @@ class Connection(asyncio.Protocol):
             parser.should_keep_alive(),
         )
         self._reset()
-        if not self._busy:
+        if not (self._busy or self._queue or self._write_paused):
             self._begin(call)
         elif len(self._queue) < self._front.limits.pipelined:
             self._queue.append(call)  # reading goes on, else a client's leaving would go unnoticed
@@ -187,7 +213,7 @@ class Connection(asyncio.Protocol):
             self._front.endpoint(call, self)
         except Exception:
             log.exception("an endpoint failed: %s %s", call.method.decode(), call.path.decode("latin-1"))
-            self.send(500, JSON, self._front.render_refusal(500, "Something failed here.", "internal_error"))
+            self.send(500, *self._front.render_refusal(500, "Something failed here.", "internal_error"))
 
     def _end(self) -> None:
         """The reply is out: forget the call and take the next."""
@@ -196,25 +222,26 @@ class Connection(asyncio.Protocol):
         size = len(self._call.body)
         self._held -= size
         self._front.budget.give_back(size)
+        self._idle_since = self._front.now()
         if self._closing or self._front.draining:
             self._transport.close()
-        elif self._queue:
+        elif self._queue and not self._write_paused:
             self._begin(self._queue.popleft())
-        else:
-            self._idle_since = self._front.now()
 
     def _refuse(self, status: int, message: str, code: str = "invalid_request") -> None:
         """Answers a request that is not to be read to its end; the connection closes after it."""
-        if self._refused_at:
+        if self._refused_at or self._transport.is_closing():
             return
         self._refused_at = self._front.now()
         self._closing = True
         if self._busy:  # an earlier reply is under way and must not be mixed with this one
             self._queue.clear()
             return
-        body = self._front.render_refusal(status, message, code)
-        retry = b"retry-after: 1\r\n" if status == 503 else b"x-should-retry: false\r\n"
-        self._transport.write(self._head(status, JSON + retry, b"content-length: %d\r\n" % len(body)) + body)
+        if self._queue:  # earlier requests wait for a client that does not read
+            self._transport.close()
+            return
+        fields, body = self._front.render_refusal(status, message, code)
+        self._transport.write(self._head(status, fields, b"content-length: %d\r\n" % len(body)) + body)
         # What the client still sends is read and dropped: closing now could cost it our answer.
         self._transport.write_eof()
 
@@ -231,12 +258,16 @@ class Connection(asyncio.Protocol):
 
     def send(self, status: int, fields: Fields, body: bytes) -> None:
         """See `Reply.send`."""
+        if self._lost:
+            return
         head = self._head(status, fields, b"content-length: %d\r\n" % len(body))
         self._transport.write(head if self._head_only else head + body)
         self._end()
 
     def start(self, status: int, fields: Fields) -> None:
         """See `Reply.start`. HTTP/1.0 clients get the bytes bare, ended by the close."""
+        if self._lost:
+            return
         self._chunked = self._call.version == "1.1"
         if not self._chunked:
             self._closing = True
@@ -244,11 +275,13 @@ class Connection(asyncio.Protocol):
 
     def write(self, data: bytes) -> None:
         """See `Reply.write`."""
-        if data and not self._head_only:
+        if data and not (self._head_only or self._lost):
             self._transport.write(b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data)
 
     def finish(self) -> None:
         """See `Reply.finish`."""
+        if self._lost:
+            return
         if self._chunked and not self._head_only:
             self._transport.write(LAST_CHUNK)
         self._end()
@@ -259,6 +292,10 @@ class Connection(asyncio.Protocol):
         self._transport.abort()
 
     # --- housekeeping, called by the front
+
+    def cut(self) -> None:
+        """Ends the connection in the middle of whatever is under way."""
+        self._transport.abort()
 
     def close_if_idle(self) -> None:
         """Ends the connection where no call is being read or answered."""
@@ -278,4 +315,4 @@ class Connection(asyncio.Protocol):
             if now - self._reading_since > allowed:
                 self._refuse(408, f"The request did not arrive within {allowed:g} s.", "request_timeout")
         elif now - self._idle_since > limits.idle_timeout_s:
-            self._transport.close()
+            self._transport.abort()  # a close would wait for a client that does not read

@@ -6,17 +6,19 @@ import socket
 from collections.abc import Callable
 from email.utils import formatdate
 
-from services.front.call import Endpoint
+from services.front.call import Endpoint, Fields
 from services.front.connection import Connection
 from services.front.limits import Budget, Limits
 
 TICK_S = 0.5
 
-Refusals = Callable[[int, str, str], bytes]
+Refusals = Callable[[int, str, str], tuple[Fields, bytes]]
 
 
 class Front:
-    """Serves one endpoint on one socket. `render_refusal(status, message, code)` makes error bodies."""
+    """Serves one endpoint on one socket. `render_refusal(status, message, code)` makes header lines and
+    body of what the front itself has to refuse.
+    """
 
     def __init__(
         self, endpoint: Endpoint, *, render_refusal: Refusals, limits: Limits | None = None, budget: Budget
@@ -55,7 +57,7 @@ class Front:
             connection.close_if_idle()
         await self._empty(grace_s)
         for connection in list(self._connections):
-            connection.abort()
+            connection.cut()
         await self._empty(1.0)
         if self._ticker is not None:
             self._ticker.cancel()

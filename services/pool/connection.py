@@ -18,7 +18,7 @@ class Connection(asyncio.Protocol):
     """Writes a flight's request and tells its receiver what comes back."""
 
     __slots__ = (
-        "_flight", "_framed", "_head_size", "_headers", "_open", "_parser", "_paused", "_replica",
+        "_flight", "_framed", "_free", "_headers", "_open", "_parser", "_paused", "_received", "_replica",
         "_responded", "_transport", "_used", "idle_since",
     )  # fmt: skip
 
@@ -28,13 +28,14 @@ class Connection(asyncio.Protocol):
         self._flight: Flight | None = None
         self._open = False
         self._used = False  # it has carried a call before
+        self._free = False  # its call is over, but what came with the last bytes is still being read
         self._paused = False
         self.idle_since = 0.0
         self._reset()
 
     def _reset(self) -> None:
         self._headers: Headers = []
-        self._head_size = 0
+        self._received = 0  # bytes since the call was written
         self._responded = False
         self._framed = False  # the body's end will be told by the protocol, not by the close
 
@@ -88,12 +89,19 @@ class Connection(asyncio.Protocol):
         if self._flight is None:  # an engine that speaks unasked cannot be trusted with the next call
             self._transport.abort()
             return
+        self._received += len(data)
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserCallbackError as error:
             raise error.__context__ or error from None
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             self._fail(Failure(kind="protocol", message=f"the engine's response is not valid HTTP: {error}"))
+        if not self._responded and self._received > MAX_HEAD:
+            self._fail(Failure(kind="protocol", message="the engine's response head is too large"))
+        if self._free:
+            self._free = False
+            if self.open:
+                self._replica.idle(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Called by asyncio."""
@@ -102,9 +110,9 @@ class Connection(asyncio.Protocol):
         flight = self._flight
         if flight is None:
             return
-        if self._responded and not self._framed:
+        if self._responded and not self._framed and exc is None:
             self._finish(flight)  # HTTP/1.0 style: the close is the end
-        elif self._used and not self._head_size and not flight.redialled:
+        elif self._used and not self._received and not flight.redialled:
             # It was closed while idle, just as we wrote: the engine never saw the call.
             self._flight = None
             flight.redialled = True
@@ -115,13 +123,14 @@ class Connection(asyncio.Protocol):
 
     # --- called by httptools
 
+    def on_message_begin(self) -> None:
+        """Called by httptools."""
+        if self._flight is None:  # behind its answer the engine goes on unasked
+            self._transport.abort()
+
     def on_header(self, name: bytes, value: bytes) -> None:
         """Called by httptools."""
         name = name.lower()
-        self._head_size += len(name) + len(value)
-        if self._head_size > MAX_HEAD:
-            self._fail(Failure(kind="protocol", message="the engine's response head is too large"))
-            return
         if name in (b"content-length", b"transfer-encoding"):
             self._framed = True
         self._headers.append((name, value))
@@ -148,9 +157,8 @@ class Connection(asyncio.Protocol):
             return
         if self._parser.should_keep_alive():
             self._flight = None
-            self._used = True
+            self._used = self._free = True
             self.resume()
-            self._replica.idle(self)
         else:
             self._open = False
             with contextlib.suppress(OSError):

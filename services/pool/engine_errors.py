@@ -41,7 +41,7 @@ def refusal_of(status: int, headers: Headers, body: bytes, model: str) -> Refusa
 def _read(body: bytes) -> _Error:
     try:
         envelope = msgspec.json.decode(body, type=_Envelope)
-    except msgspec.DecodeError:
+    except (ValueError, RecursionError):
         return _Error()
     if isinstance(envelope.error, _Error):
         return envelope.error

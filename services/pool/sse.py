@@ -4,7 +4,8 @@ import msgspec
 
 from events.words import Usage
 
-DONE = b"data: [DONE]"
+_DONE = b"[DONE]"
+DONE_EVENT = b"data: [DONE]\n\n"
 MAX_EVENT = 8 * 2**20
 
 
@@ -33,6 +34,13 @@ class EventBuffer:
 def _last_boundary(data: bytes) -> int:
     ends = [data.rfind(mark) + len(mark) for mark in (b"\n\n", b"\r\n\r\n", b"\r\r") if mark in data]
     return max(ends, default=0)
+
+
+def says_done(events: bytes) -> bool:
+    """Whether one of these whole events is a stream's last; a text that speaks of it is not."""
+    return _DONE in events and any(
+        line[5:].strip() == _DONE for line in events.splitlines() if line.startswith(b"data:")
+    )
 
 
 def split(events: bytes) -> list[bytes]:
@@ -84,6 +92,8 @@ def read_answer(body: bytes) -> Usage | None:
     except msgspec.ValidationError:
         msgspec.json.decode(body, type=dict[str, msgspec.Raw])  # usage in a shape we do not know
         return None
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
     return reported.usage() if reported else None
 
 
@@ -107,5 +117,5 @@ def _told(event: bytes) -> _Reported | None:
         return None
     try:
         return _reported.decode(event[start + 5 :].strip())
-    except msgspec.DecodeError:
+    except (ValueError, RecursionError):
         return None

@@ -162,6 +162,7 @@ class Answer(Sequence):
         self._over = True
         self._interrupted = True
         del stage.open[self]
+        stage.driver.leave(self)
         row = Ended(
             id=part.id,
             attempt=part.attempt,
@@ -173,7 +174,6 @@ class Answer(Sequence):
             at=stage.now(),
         )
         stage.journal.add(row)
-        stage.driver.leave(self)
 
     # --- the client's side
 
@@ -189,6 +189,10 @@ class Answer(Sequence):
     def client_resumed(self) -> None:
         """See `Listener`."""
         self._paused = False
+        # Not now: asyncio loses a transport twice that is closed while it tells of having room again.
+        asyncio.get_running_loop().call_soon(self._catch_up)
+
+    def _catch_up(self) -> None:
         if not self._over and self._sent < self.produced:
             self._proceed()
 

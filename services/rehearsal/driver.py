@@ -50,7 +50,8 @@ class Driver:
 
     def join(self, sequence: Sequence) -> None:
         """See `Schedule.join`. An engine without delays is done with it when this returns."""
-        self._run()
+        if self._timer is not None:
+            self._run()  # what is due by now comes first
         self._schedule.join(sequence, self._now())
         self._run()
 

@@ -3,7 +3,8 @@
 import hashlib
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 from statistics import NormalDist
 from typing import Literal
 
@@ -77,34 +78,36 @@ _sentences = tuple(tuple(tokens_of(" " + sentence)) for sentence in SENTENCES)
 class Choice(Record):
     """One made-up answer, at least one token long."""
 
-    tokens: list[Token]
+    tokens: tuple[Token, ...]
     finish: Finish
 
 
+def roll(prompt: Iterable[bytes], seed: str) -> bytes:
+    """64 bytes that look random, and are always the same for the same prompt and seed."""
+    dice = hashlib.blake2b(seed.encode())
+    for part in prompt:
+        dice.update(b"%d:" % len(part))
+        dice.update(part)
+    return dice.digest()
+
+
+@lru_cache(maxsize=1024)  # load tests ask the same again and again
 def compose(
-    prompt: Sequence[bytes],
-    *,
-    seed: str,
-    echo: str = "",
-    limit: int,
-    endless: bool = False,
-    stop: Sequence[str] = (),
+    dice: bytes, *, echo: str = "", limit: int, endless: bool = False, stop: tuple[str, ...] = ()
 ) -> Choice:
-    """Makes up an answer to `prompt`; the same prompt and seed always give the same one.
+    """Makes up the answer these dice stand for; it repeats `echo`.
 
     It is cut at `limit` tokens, or before the first of the `stop` texts it holds. An `endless` one
     never ends by itself.
     """
-    dice = _roll(prompt, seed)
     tokens = [*_notice, *_echoed(echo)]
     wanted = limit + 1 if endless else min(length_of(dice), limit + 1)
     for sentence in _sentences_by(dice):
         if len(tokens) >= wanted:
             break
         tokens.extend(sentence)
-    choice = Choice(tokens=tokens, finish="stop")
-    if len(tokens) > limit:
-        choice = Choice(tokens=tokens[:limit], finish="length")
+    finish: Finish = "stop" if len(tokens) <= limit else "length"
+    choice = Choice(tokens=tuple(tokens[:limit]), finish=finish)
     return _stopped(choice, stop) if stop else choice
 
 
@@ -112,15 +115,6 @@ def length_of(dice: bytes) -> int:
     """How many tokens an answer is to have, at least: it ends with its sentence."""
     chance = (int.from_bytes(dice[:4], "big") + 0.5) / 2**32
     return min(MOST_TOKENS, round(TYPICAL_TOKENS * math.exp(SPREAD * _normal.inv_cdf(chance))))
-
-
-def _roll(prompt: Sequence[bytes], seed: str) -> bytes:
-    """64 bytes that look random and are not."""
-    dice = hashlib.blake2b(seed.encode())
-    for part in prompt:
-        dice.update(b"%d:" % len(part))
-        dice.update(part)
-    return dice.digest()
 
 
 def _sentences_by(dice: bytes) -> Iterator[tuple[Token, ...]]:
@@ -131,13 +125,14 @@ def _sentences_by(dice: bytes) -> Iterator[tuple[Token, ...]]:
         at += stride
 
 
-def _echoed(said: str) -> list[Token]:
-    if not said:
-        return []
+def shortened(said: str) -> str:
+    """Its beginning, on one line."""
     short = " ".join(said[: 4 * ECHO_CHARACTERS].split())
-    if len(short) > ECHO_CHARACTERS:
-        short = short[: ECHO_CHARACTERS - 1].rstrip() + "…"
-    return tokens_of(f" You said “{short}”.")
+    return short if len(short) <= ECHO_CHARACTERS else short[: ECHO_CHARACTERS - 1].rstrip() + "…"
+
+
+def _echoed(said: str) -> list[Token]:
+    return tokens_of(f" You said “{said}”.") if said else []
 
 
 def _stopped(choice: Choice, stop: Sequence[str]) -> Choice:
@@ -145,4 +140,4 @@ def _stopped(choice: Choice, stop: Sequence[str]) -> Choice:
     found = [at for at in (text.find(mark) for mark in stop if mark) if at >= 0]
     if not found:
         return choice
-    return Choice(tokens=tokens_of(text[: min(found)]) or [b""], finish="stop")
+    return Choice(tokens=tuple(tokens_of(text[: min(found)])) or (b"",), finish="stop")

@@ -6,7 +6,7 @@ import msgspec
 
 from events.words import Problem, Record, Refusal
 from functions.request.admission import ChatMessage, estimate_input
-from services.rehearsal.prose import Choice, compose
+from services.rehearsal.prose import Choice, compose, roll, shortened
 
 MOST_CHOICES = 16
 
@@ -40,9 +40,9 @@ class ChatRequest(msgspec.Struct, frozen=True):
         return self.max_tokens if self.max_completion_tokens is None else self.max_completion_tokens
 
     @property
-    def stops(self) -> Sequence[str]:
+    def stops(self) -> tuple[str, ...]:
         """Texts that end an answer."""
-        return (self.stop,) if isinstance(self.stop, str) else self.stop or ()
+        return (self.stop,) if isinstance(self.stop, str) else tuple(self.stop or ())
 
     @property
     def wants_usage(self) -> bool:
@@ -124,22 +124,7 @@ def draft(request: ChatRequest, served: Served, *, seed: int, cached_messages: i
     Of the prompt, the first `cached_messages` count as cached, but never all of it.
     """
     prompt_tokens = estimate_input(request.messages)
-    room = served.context - prompt_tokens
-    prompt = [
-        part for message in request.messages for part in (message.role.encode(), bytes(message.content))
-    ]
-    echo = said_last(request.messages)
-    choices = [
-        compose(
-            prompt,
-            seed=f"{seed}/{request.seed}/{index}",
-            echo=echo,
-            limit=min(request.limit or room, room),
-            endless=request.ignore_eos,
-            stop=request.stops,
-        )
-        for index in range(request.n or 1)
-    ]
+    choices = _choices(request, seed, room=served.context - prompt_tokens)
     cached = estimate_input(request.messages[:cached_messages]) if cached_messages else 0
     return Draft(
         choices=choices,
@@ -147,6 +132,21 @@ def draft(request: ChatRequest, served: Served, *, seed: int, cached_messages: i
         prompt_tokens=prompt_tokens,
         cached_tokens=min(cached, prompt_tokens - 1),
     )
+
+
+def _choices(request: ChatRequest, seed: int, *, room: int) -> list[Choice]:
+    prompt = [part for said in request.messages for part in (said.role.encode(), bytes(said.content))]
+    echo = shortened(said_last(request.messages))
+    return [
+        compose(
+            roll(prompt, f"{seed}/{request.seed}/{index}"),
+            echo=echo,
+            limit=min(request.limit or room, room),
+            endless=request.ignore_eos,
+            stop=request.stops,
+        )
+        for index in range(request.n or 1)
+    ]
 
 
 def said_last(messages: Sequence[ChatMessage]) -> str:

@@ -4,6 +4,7 @@ import msgspec
 
 from events.words import Problem, Refusal
 from services.front.call import JSON, Fields, field
+from services.router.ids import request_id
 
 NO_RETRY: Fields = b"x-should-retry: false\r\n"  # the official clients obey it
 RETRYABLE = frozenset({408, 409, 429, 500, 502, 503, 504})
@@ -39,7 +40,8 @@ def error_fields(refusal: Refusal) -> Fields:
     return fields
 
 
-def render_refusal(status: int, message: str, code: str) -> bytes:
-    """An error body for what goes wrong below the endpoints."""
+def render_refusal(status: int, message: str, code: str) -> tuple[Fields, bytes]:
+    """Header lines and body for what goes wrong below the endpoints."""
     kind = "invalid_request_error" if status < 500 else "server_error"
-    return error_body(Problem(message=message, type=kind, code=code))
+    refusal = Refusal(status=status, problem=Problem(message=message, type=kind, code=code))
+    return field("x-request-id", request_id()) + error_fields(refusal), error_body(refusal.problem)

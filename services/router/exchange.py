@@ -11,14 +11,13 @@ from services.front.call import JSON, Fields, Reply
 from services.pool.engine_errors import refusal_of
 from services.pool.flight import Failure, Flight, Headers
 from services.pool.replica import Replica
-from services.pool.sse import DONE, EventBuffer, read_answer, take_usage
+from services.pool.sse import DONE_EVENT, EventBuffer, read_answer, says_done, take_usage
 from services.router.errors import error_body, error_event, error_fields
 from services.router.metrics import Metrics
 from services.router.order import Deadlines, Order
 from services.usage.recorder import UsageRecorder
 
 EVENT_STREAM: Fields = b"content-type: text/event-stream; charset=utf-8\r\ncache-control: no-cache\r\n"
-DONE_EVENT = DONE + b"\n\n"
 TICK_S = 0.25
 
 
@@ -198,7 +197,7 @@ class Exchange:
             events, usage = take_usage(events, keep=self._order.wants_usage)
             if usage is not None:
                 self._usage = usage
-        if DONE in events:
+        if says_done(events):
             self._told_done = True
         self._events += events.count(b"data:")
         if not self._first_at:
@@ -216,8 +215,7 @@ class Exchange:
         self._reply.write(events)
 
     def _complete_stream(self) -> None:
-        rest = self._buffer.rest.strip()
-        if rest == DONE:
+        if says_done(self._buffer.rest):
             self._relay_events(DONE_EVENT)
         if not self._told_done:
             self._break("engine_died", server_problem("The engine's stream ended unfinished.", "engine_died"))

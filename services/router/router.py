@@ -10,8 +10,7 @@ class Router:
 
     def __init__(self, hot: dict[bytes, Endpoint], app: App) -> None:
         self._hot = hot
-        crash = render_refusal(500, "Something failed here.", "internal_error")
-        self._bridge = AsgiBridge(app, on_crash=crash)
+        self._bridge = AsgiBridge(app, render_refusal=render_refusal)
 
     def __call__(self, call: Call, reply: Reply) -> None:
         """Answers one call."""

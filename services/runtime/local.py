@@ -238,6 +238,8 @@ class LocalPlatform:
     async def _run_functions(self) -> None:
         bus, handlers = self._stores.bus, self._handlers()
         await bus.ensure(subscriptions())
+        # Before its sweep can be due: both would free the claims of the dead.
+        await self._dispatcher.start(alone=True)
         for subscription in subscriptions():
             consumer = Consumer(
                 bus,
@@ -249,7 +251,6 @@ class LocalPlatform:
             self._workers.start(consumer.run(), subscription.name)
         for tenant in await self._stores.keys.tenants():
             await self._ingest.open(tenant.id)
-        await self._dispatcher.start(alone=True)
         self._workers.start(self._scheduler.run(), "scheduler")
         self._workers.start(self._poll_keys(), "key poll")
         self._exchanges.start()
