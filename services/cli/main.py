@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import click
 
 from services.cli.ours import ForeignPackage, check_packages
+from services.cli.version import version
 
 COMMANDS = {
     "up": "Start the whole platform on this machine.",
@@ -43,7 +44,7 @@ class LazyGroup(click.Group):
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="penstock", message="%(prog)s %(version)s")
+@click.version_option(version(), message="%(prog)s %(version)s")
 def penstock() -> None:
     """Penstock: an LLM inference platform on your own GPUs, speaking OpenAI's API.
 

@@ -10,8 +10,8 @@ from urllib.parse import urlsplit
 import msgspec
 
 from events.words import Conflict, Invalid, PenstockError, Refused, Unavailable
-from services.adapters.local.folder import DataFolder
 from services.runtime.settings import default_data_dir
+from services.runtime.whereabouts import url_of
 
 TIMEOUT_S = 90.0
 
@@ -93,13 +93,13 @@ def find(data_dir: str | None) -> Platform:
     url = os.environ.get("PENSTOCK_URL")
     if url and not data_dir:
         return Platform(url.rstrip("/"), folder)
-    running = DataFolder(folder).running()
-    if running is None:
+    announced = url_of(folder)
+    if announced is None:
         raise Unavailable(
             f"No platform runs on {folder}. Start one with: penstock up; or name one: "
             "--data-dir, PENSTOCK_URL."
         )
-    return Platform(running.url, folder)
+    return Platform(announced, folder)
 
 
 def _error(status: int, content: bytes) -> PenstockError:

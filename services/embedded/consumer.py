@@ -4,11 +4,10 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 
-from events.bus import Message, Publisher, message_of
+from events.bus import Inbox, Message, Publisher, message_of
 from events.catalog import KNOWN, Subscription
 from events.envelope import Envelope, Event, decode, derive
 from events.words import Invalid, PenstockError
-from services.adapters.inbox import Inbox
 
 AT_ONCE = 32
 PAUSE_S = 1.0

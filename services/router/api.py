@@ -87,7 +87,7 @@ class PublicApi:
     async def submit(self, request: Request, key: ApiKey) -> Response:
         """`POST /v1/requests`: queued when it answers 202."""
         media = request.headers.get("content-type", "application/json")
-        if not media.lower().startswith("application/json"):
+        if media.partition(";")[0].strip().lower() != "application/json":
             message = f"The content-type is {media}; send application/json."
             problem = Problem(message=message, code="unsupported_media_type")
             return refuse(Refusal(status=415, problem=problem))
@@ -181,8 +181,8 @@ async def on_penstock_error(request: Request, error: Exception) -> Response:
 
 
 def application(routes: list[BaseRoute]) -> Starlette:
-    """The Starlette application behind the hot path."""
-    return Starlette(
+    """The Starlette application behind the hot path; a path with a slash too many is not there."""
+    app = Starlette(
         routes=routes,
         exception_handlers={
             HTTPException: on_http_error,
@@ -192,3 +192,5 @@ def application(routes: list[BaseRoute]) -> Starlette:
             Unavailable: on_penstock_error,
         },
     )
+    app.router.redirect_slashes = False
+    return app

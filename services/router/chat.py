@@ -100,6 +100,8 @@ class Chat:
     def _refuse(self, refusal: Refusal, reply: Reply) -> None:
         self._exchanges.metrics.refused(refusal.status, refusal.problem.code or "")
         fields = field("x-request-id", request_id()) + error_fields(refusal)
+        if refusal.status == 405:
+            fields += b"allow: POST\r\n"
         reply.send(refusal.status, fields, error_body(refusal.problem))
 
 
@@ -112,7 +114,7 @@ def check_head(call: Call) -> Refusal | None:
         )
         return Refusal(status=405, problem=problem)
     media = call.header(b"content-type")
-    if media and not media.lower().startswith(b"application/json"):
+    if media and media.partition(b";")[0].strip().lower() != b"application/json":
         problem = Problem(
             message=f"The content-type is {media.decode('latin-1')}; send application/json.",
             code="unsupported_media_type",

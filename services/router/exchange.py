@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Callable
 from datetime import datetime
-from typing import Literal
 
 from events.usage import Completed, Outcome, Progress, Started
 from events.words import Problem, Refusal, Usage, server_problem
@@ -14,10 +13,11 @@ from services.pool.replica import Replica
 from services.pool.sse import DONE_EVENT, EventBuffer, read_answer, says_done, take_usage
 from services.router.errors import error_body, error_event, error_fields
 from services.router.metrics import Metrics
-from services.router.order import Deadlines, Order
+from services.router.order import Deadlines, Order, Phase
 from services.usage.recorder import UsageRecorder
 
 EVENT_STREAM: Fields = b"content-type: text/event-stream; charset=utf-8\r\ncache-control: no-cache\r\n"
+ERROR_STATUS = {"deadline": 504, "shutdown": 503, "engine_unavailable": 503}  # by outcome or code; else 502
 TICK_S = 0.25
 
 
@@ -67,9 +67,6 @@ class Exchanges:
             exchange.shut_down()
         if self._ticker is not None:
             self._ticker.cancel()
-
-
-Phase = Literal["connecting", "waiting", "answering", "answered", "over"]
 
 
 class Exchange:
@@ -259,19 +256,16 @@ class Exchange:
         self._durable = True
         if self._phase == "over":
             return
-        if self._failure is not None:
-            self._break(*self._failure)
-        elif not self._streamed:
+        if not self._streamed:
             if self._phase == "answered":
                 self._send_answer()
-        else:
-            self._flush()
-
-    def _flush(self) -> None:
+            return
         if self._held:
             self._write(b"".join(self._held))
             self._held.clear()
-        if self._phase == "answered":
+        if self._failure is not None:
+            self._break(*self._failure)
+        elif self._phase == "answered":
             self._reply.finish()
             self._end("finished")
 
@@ -312,28 +306,14 @@ class Exchange:
             self._reply.abort()
             self._end("client_gone")
             return
-        late = self._late(now)
+        idle_since = now if self._paused_at else self._last_at
+        late = limits.late(self._phase, now - self._began, now - idle_since)
         if late is not None:
-            problem = server_problem(f"The engine did not {late[1]}.", late[0])
-            self._break("deadline", problem)
+            self._break("deadline", late)
         elif self._recorded and now - self._progress_at >= limits.progress_every_s:
             self._progress_at = now
             record = Progress(attempt=self._order.attempt, at=self._all.now(), usage=self._produced())
             self._all.recorder.add(record)
-
-    def _late(self, now: float) -> tuple[str, str] | None:
-        limits = self._all.deadlines
-        if now - self._began > limits.total_s:
-            return "total_timeout", f"finish within {limits.total_s:g} s"
-        silent = now - self._last_at
-        match self._phase:
-            case "connecting" if silent > limits.connect_s:
-                return "connect_timeout", f"accept a connection within {limits.connect_s:g} s"
-            case "waiting" if silent > limits.first_byte_s:
-                return "first_byte_timeout", f"answer within {limits.first_byte_s:g} s"
-            case "answering" if silent > limits.idle_s and not self._paused_at:
-                return "idle_timeout", f"go on within {limits.idle_s:g} s"
-        return None
 
     def shut_down(self) -> None:
         """The process must stop."""
@@ -343,21 +323,17 @@ class Exchange:
     # --- ends
 
     def _break(self, outcome: Outcome, problem: Problem) -> None:
-        """Ends without a whole answer: in-band where the answer has begun, else as an error."""
+        """Ends without a whole answer: in-band where the client has seen some of it, else as an error."""
         self._cancel()
-        if self._streamed and self._held and not self._durable and self._recorded and outcome != "shutdown":
+        if self._replied:
+            self._write(error_event(problem))
+            self._reply.finish()
+            self._end(outcome)
+        elif self._streamed and self._held and outcome != "shutdown":
             self._failure = (outcome, problem)  # the client gets what there is, once it may
-            return
-        if not self._streamed or not (self._replied or self._held):
-            status = {"deadline": 504, "shutdown": 503}.get(outcome, 502)
-            if problem.code == "engine_unavailable":
-                status = 503
+        else:
+            status = ERROR_STATUS.get(problem.code or "", ERROR_STATUS.get(outcome, 502))
             self._refuse(outcome, Refusal(status=status, problem=problem))
-            return
-        self._held.append(error_event(problem))
-        self._write(b"".join(self._held))
-        self._reply.finish()
-        self._end(outcome)
 
     def _refuse(self, outcome: Outcome, refusal: Refusal) -> None:
         self._cancel()

@@ -1,9 +1,12 @@
 """What an exchange is to do, and how long each of its phases may take."""
 
 from dataclasses import dataclass
+from typing import Literal
 
-from events.words import ApiKey, Record
+from events.words import ApiKey, Problem, Record, server_problem
 from services.front.call import Fields
+
+Phase = Literal["connecting", "waiting", "answering", "answered", "over"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,6 +20,25 @@ class Deadlines:
     stalled_client_s: float = 60.0
     progress_every_s: float = 5.0
     answer_bytes: int = 64 * 2**20
+
+    def late(self, phase: Phase, total_s: float, silent_s: float) -> Problem | None:
+        """What a request is told that has run `total_s`, the last `silent_s` of them in silence; None
+        while it is in time.
+        """
+        if total_s > self.total_s:
+            return _late("finish", self.total_s, "total_timeout")
+        match phase:
+            case "connecting" if silent_s > self.connect_s:
+                return _late("accept a connection", self.connect_s, "connect_timeout")
+            case "waiting" if silent_s > self.first_byte_s:
+                return _late("answer", self.first_byte_s, "first_byte_timeout")
+            case "answering" if silent_s > self.idle_s:
+                return _late("go on", self.idle_s, "idle_timeout")
+        return None
+
+
+def _late(what: str, within_s: float, code: str) -> Problem:
+    return server_problem(f"The engine did not {what} within {within_s:g} s.", code)
 
 
 class Order(Record):

@@ -13,7 +13,7 @@ from events.catalog import Subscription
 from events.words import Invalid
 from services.adapters import bell, redelivery
 from services.adapters.bell import Bell
-from services.adapters.inbox import DeadLetter
+from services.adapters.dead_letter import DeadLetter
 from services.adapters.watch import Watch, Watchers
 
 

@@ -13,7 +13,7 @@ from events.bus import Message
 from events.catalog import Subscription
 from events.words import Invalid
 from services.adapters import redelivery
-from services.adapters.inbox import DeadLetter
+from services.adapters.dead_letter import DeadLetter
 from services.adapters.sqlite import deliveries
 from services.adapters.sqlite.database import Database
 from services.adapters.sqlite.deliveries import Leased, row

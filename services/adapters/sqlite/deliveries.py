@@ -11,7 +11,7 @@ from events.bus import Message
 from events.catalog import Subscription
 from events.words import Record
 from services.adapters import redelivery
-from services.adapters.inbox import DeadLetter
+from services.adapters.dead_letter import DeadLetter
 from services.adapters.sqlite.schema import micros, moment
 
 Row: TypeAlias = tuple[bool, bool, int, int, int, str, str, bytes, bytes]

@@ -5,13 +5,13 @@ import errno
 import signal
 import sys
 from collections.abc import Coroutine
-from importlib.metadata import PackageNotFoundError, version
 
 import click
 import msgspec
 
 from events.words import Conflict
 from services.cli import options
+from services.cli.version import version
 from services.runtime.local import LocalPlatform, Started
 from services.runtime.logs import set_up_logs
 from services.runtime.settings import Settings, read_settings
@@ -91,7 +91,7 @@ def _json_line(started: Started) -> bytes:
 def _welcome(started: Started, settings: Settings) -> str:
     body = '{"model": "%s", "stream": true, "messages": [{"role": "user", "content": "Hello"}]}'
     lines = [
-        f"Penstock {_version()} serves.",
+        f"Penstock {version()} serves.",
         "",
         f"  API      {started.url}/v1",
         f"  Key      {started.key}",
@@ -108,10 +108,3 @@ def _welcome(started: Started, settings: Settings) -> str:
         "Or: penstock chat. Ctrl-C stops.",
     ]
     return "\n".join(lines)
-
-
-def _version() -> str:
-    try:
-        return version("penstock")
-    except PackageNotFoundError:
-        return "(from its source)"

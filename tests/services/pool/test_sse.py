@@ -64,7 +64,7 @@ def test_events_are_split_at_their_blank_lines(end: bytes) -> None:
 TOLD = {
     "its own event": usage_event(3, 2),
     "without spaces": b'data:{"choices":[],"usage":{"prompt_tokens":3,"completion_tokens":2}}\n\n',
-    "with many spaces": b'data:  { "choices" : [ ] , "usage":{"prompt_tokens":3,"completion_tokens":2} } \n\n',
+    "with many spaces": b'data:  { "choices": [ ] , "usage":{"prompt_tokens":3,"completion_tokens":2} } \n\n',
     "no choices at all": b'data: {"usage":{"prompt_tokens":3,"completion_tokens":2}}\n\n',
     "null choices": b'data: {"choices":null,"usage":{"prompt_tokens":3,"completion_tokens":2}}\n\n',
     "CRLF": with_ends(usage_event(3, 2), b"\r\n"),

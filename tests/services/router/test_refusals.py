@@ -19,7 +19,7 @@ SYNTAX = {
     "nothing": b"",
     "a word": b"hello",
     "half an object": b'{"model": "gem',
-    "two objects": b"{}{}",
+    "more than an object": chat() + b"{}",
     "a comma too many": b'{"model": "gemma",}',
     "not UTF-8": b'{"model": "gemma", "messages": [{"role": "user", "content": "\xff\xfe"}]}',
     "UTF-16": '{"model": "gemma"}'.encode("utf-16"),
@@ -43,9 +43,9 @@ SHAPES = {
     "a model that is no text": (chat(model=5), "model"),
     "no messages": (b'{"model": "gemma"}', None),
     "messages that are no list": (chat(messages="hello"), "messages"),
-    "a message that is no object": (chat(messages=["hello"]), "messages[...]"),
-    "a message without a role": (chat(messages=[{"content": "x"}]), "messages[...]"),
-    "a role that is no text": (chat(messages=[{"role": 1}]), "messages[...].role"),
+    "a message that is no object": (chat(messages=["hello"]), "messages[0]"),
+    "a message without a role": (chat(messages=[{"content": "x"}]), "messages[0]"),
+    "a role that is no text": (chat(messages=[{"role": 1}]), "messages[0].role"),
     "a stream that is no yes or no": (chat(stream="yes"), "stream"),
     "options that are no object": (chat(stream_options=[1]), "stream_options"),
     "a wish that is no yes or no": (
@@ -122,13 +122,17 @@ async def test_json_in_other_letters_is_taken(platform: Running, media: str) -> 
     assert 200 == (await platform.chat(headers={"content-type": media})).status
 
 
-PATHS = ["/", "/v1", "/v1/nothing", "/v1/chat/completions/", "/v1//models", "/%ff", "/%00", "/../etc", "/é"]
+PATHS = ["/", "/v1", "/v1/nothing", "/v1/chat/completions/", "/v1//models", "/%ff", "/%00", "/../etc"]
 
 
 @pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize("method", ["GET", "POST"])
 async def test_an_unknown_path_is_refused(platform: Running, method: str, path: str) -> None:
     refusal(await platform.call(method, path, b"{}"), 404, "not_found")
+
+
+async def test_a_path_that_is_not_ascii_is_no_http(platform: Running) -> None:
+    refusal(await platform.call("GET", "/caf\xe9"), 400, "invalid_request")
 
 
 async def test_an_unknown_path_is_refused_whatever_the_host_is_called(platform: Running) -> None:
@@ -166,7 +170,7 @@ VALID = json.loads(chat())
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     field=st.sampled_from(["model", "messages", "stream", "stream_options"]),
-    value=st.none() | st.booleans() | st.integers() | st.text(max_size=5) | st.lists(st.integers(), max_size=2),
+    value=st.none() | st.booleans() | st.integers() | st.text(max_size=5) | st.lists(st.integers()),
 )
 async def test_no_value_of_a_field_is_ever_a_500(platform: Running, field: str, value: object) -> None:
     answer = await platform.call("POST", CHAT, json.dumps(VALID | {field: value}).encode())

@@ -1,0 +1,11 @@
+"""Where the platform on a data folder listens, for the commands that look for it."""
+
+from pathlib import Path
+
+from services.adapters.local.folder import DataFolder
+
+
+def url_of(folder: Path) -> str | None:
+    """The address a running platform announced in its folder, if one did."""
+    running = DataFolder(folder).running()
+    return running.url if running else None
