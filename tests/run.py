@@ -12,8 +12,9 @@ ROOT = Path(__file__).resolve().parent.parent
 PYTHON = (sys.executable, "-P")  # -P: not the folder we are in, but what is installed
 
 QUICK = "not slow and not soak"
-ALL = "not soak"
+SLOW = "slow"  # real processes that measure and kill: one at a time
 SOAK = "soak"
+PARALLEL = ("-n", "auto")
 
 
 class Step(NamedTuple):
@@ -34,9 +35,12 @@ class Ended(NamedTuple):
 def main() -> int:
     """Runs every step, also after one failed, and returns the exit code."""
     options, rest = read_options()
+    if options.soak:
+        return run(pytest(SOAK, rest)).code
+    quick = pytest(QUICK, [*PARALLEL, *rest])
     if not options.all:
-        return run(pytest(SOAK if options.soak else QUICK, rest)).code
-    ended = [run(step) for step in (*checks(), pytest(ALL, rest))]
+        return run(quick).code
+    ended = [run(step) for step in (*checks(), quick, pytest(SLOW, rest))]
     print("\n" + "\n".join(map(line_of, ended)), flush=True)
     return 1 if any(step.code for step in ended) else 0
 

@@ -77,24 +77,48 @@ class WireUsage(msgspec.Struct):
         )
 
 
+_NULL = msgspec.Raw(b"null")
+
+
 class _Reported(msgspec.Struct):
     usage: WireUsage | None = None
     choices: list[msgspec.Raw] | None = None
+    error: msgspec.Raw = _NULL
+
+    @property
+    def is_error(self) -> bool:
+        return not self.choices and self.error != _NULL
 
 
 _reported = msgspec.json.Decoder(_Reported)
 
 
 def read_answer(body: bytes) -> Usage | None:
-    """The usage a whole answer reports, if it does. Raises `ValueError` where it is not a JSON object."""
+    """The usage a whole answer reports, if it does. Raises `ValueError` where it is not a JSON object,
+    or an error instead of an answer.
+    """
     try:
-        reported = _reported.decode(body).usage
+        reported = _reported.decode(body)
     except msgspec.ValidationError:
         msgspec.json.decode(body, type=dict[str, msgspec.Raw])  # usage in a shape we do not know
         return None
     except RecursionError as error:
         raise ValueError("it is nested too deeply") from error
-    return reported.usage() if reported else None
+    if reported.is_error:
+        raise ValueError("it is an error")
+    return reported.usage.usage() if reported.usage else None
+
+
+def before_error(events: bytes) -> tuple[bytes, bool]:
+    """The events before the first that tells an engine's error, and whether there is one."""
+    if b"error" not in events:
+        return events, False
+    found = split(events)
+    for place, event in enumerate(found):
+        told = _told(event)
+        if event.startswith(b"event: error") or (told is not None and told.is_error):
+            return b"".join(found[:place]), True
+    return events, False
 
 
 def take_usage(events: bytes, *, keep: bool) -> tuple[bytes, Usage | None]:
@@ -102,7 +126,7 @@ def take_usage(events: bytes, *, keep: bool) -> tuple[bytes, Usage | None]:
     found: Usage | None = None
     kept = []
     for event in split(events):
-        told = _told(event)
+        told = _told(event) if b'"usage"' in event else None
         if told is not None and told.usage is not None:
             found = told.usage.usage()
             if not told.choices and not keep:
@@ -113,7 +137,7 @@ def take_usage(events: bytes, *, keep: bool) -> tuple[bytes, Usage | None]:
 
 def _told(event: bytes) -> _Reported | None:
     start = event.find(b"data:")
-    if start < 0 or b'"usage"' not in event:
+    if start < 0:
         return None
     try:
         return _reported.decode(event[start + 5 :].strip())

@@ -41,6 +41,7 @@ class Driver:
         self._schedule = schedule
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
+        self._wakes_at = 0.0
         self._step_at: float | None = None  # while steps are being made
 
     @property
@@ -88,12 +89,13 @@ class Driver:
 
     def _set_timer(self, due: float | None, now: float) -> None:
         if self._timer is not None:
-            if due is not None and self._timer.when() <= due:
+            if due is not None and self._wakes_at <= due:
                 return  # an early wake-up costs less than a new timer each time
             self._timer.cancel()
             self._timer = None
         if due is not None:
-            self._timer = self._loop.call_at(max(due, now + TICK_S), self._wake)
+            self._wakes_at = max(due, now + TICK_S)
+            self._timer = self._loop.call_at(self._wakes_at, self._wake)
 
     def _wake(self) -> None:
         self._timer = None

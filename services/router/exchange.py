@@ -10,7 +10,7 @@ from services.front.call import JSON, Fields, Reply
 from services.pool.engine_errors import refusal_of
 from services.pool.flight import Failure, Flight, Headers
 from services.pool.replica import Replica
-from services.pool.sse import DONE_EVENT, EventBuffer, read_answer, says_done, take_usage
+from services.pool.sse import DONE_EVENT, EventBuffer, before_error, read_answer, says_done, take_usage
 from services.router.errors import error_body, error_event, error_fields
 from services.router.metrics import Metrics
 from services.router.order import Deadlines, Order, Phase
@@ -190,6 +190,14 @@ class Exchange:
             self._relay_events(events)
 
     def _relay_events(self, events: bytes) -> None:
+        events, is_error = before_error(events)
+        if events:
+            self._pass_on(events)
+        if is_error:
+            problem = server_problem(f"The engine for {self._order.model} failed.", "engine_error")
+            self._break("engine_error", problem)
+
+    def _pass_on(self, events: bytes) -> None:
         if b'"usage"' in events:
             events, usage = take_usage(events, keep=self._order.wants_usage)
             if usage is not None:
@@ -229,7 +237,7 @@ class Exchange:
         try:
             self._usage = read_answer(body)
         except ValueError:
-            problem = server_problem("The engine's answer is not valid JSON.", "engine_error")
+            problem = server_problem("The engine's answer is no completion.", "engine_error")
             self._break("engine_error", problem)
             return
         self._held = [body]
@@ -325,11 +333,14 @@ class Exchange:
     def _break(self, outcome: Outcome, problem: Problem) -> None:
         """Ends without a whole answer: in-band where the client has seen some of it, else as an error."""
         self._cancel()
-        if self._replied:
+        may_wait = self._failure is None and self._phase != "answered" and outcome != "shutdown"
+        if self._told_done and (self._durable or may_wait):
+            self._complete_stream()  # all was said: how the engine hangs up does not matter
+        elif self._replied:
             self._write(error_event(problem))
             self._reply.finish()
             self._end(outcome)
-        elif self._streamed and self._held and outcome != "shutdown":
+        elif self._streamed and self._held and may_wait:
             self._failure = (outcome, problem)  # the client gets what there is, once it may
         else:
             status = ERROR_STATUS.get(problem.code or "", ERROR_STATUS.get(outcome, 502))
