@@ -89,7 +89,7 @@ class Driver:
 
     def _set_timer(self, due: float | None, now: float) -> None:
         if self._timer is not None:
-            if due is not None and self._wakes_at <= due:
+            if due is not None and self._wakes_at <= due + TICK_S:
                 return  # an early wake-up costs less than a new timer each time
             self._timer.cancel()
             self._timer = None

@@ -44,7 +44,7 @@ class Endpoint:
         self._prefixes = PrefixCache(options.profile.prefixes)
         self._clock = asyncio.get_running_loop().time
         self._ready_at = self._clock() + options.profile.start_up_s
-        self._plans = Plans(Random(options.seed)) if options.control else None  # noqa: S311
+        self._plans = Plans(Random(options.seed)) if options.control else None  # noqa: S311  (no secrets)
         self._control = Control(self._plans, stage.open, stage.driver.slots) if self._plans else None
         self._routes: dict[tuple[bytes, bytes], Callable[[Call, Reply], None]] = {
             (b"POST", b"/v1/chat/completions"): self._chat,

@@ -38,7 +38,7 @@ class RehearsalEngine:
         try:
             return await self._front.listen(host, port)
         except OSError:
-            self._journal.close()
+            await self.close()
             raise
 
     async def close(self, grace_s: float = 0.0) -> None:

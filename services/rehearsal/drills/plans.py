@@ -24,7 +24,7 @@ class Hold(Record, forbid_unknown_fields=True):
         at = {
             "accepted": BEFORE_JOINING,
             "first_token": 0,
-            "after_tokens": min(self.after_tokens, total),
+            "after_tokens": max(0, min(self.after_tokens, total)),
             "before_end": total,
         }
         return Interruption(at[self.phase], lambda answer: answer.hold(self.phase))
@@ -81,7 +81,8 @@ class Plans:
     def plan(self, wish: bytes) -> Plan:
         """For one request, `wish` being its fault header; raises `Invalid` where that cannot be read."""
         fault = asked_by(wish) if wish else self._next_fault()
-        return Plan(fault=fault, hold=self._holds.pop(0) if self._holds else None)
+        refused = fault is not None and fault.refusal() is not None  # so there is nothing to hold
+        return Plan(fault=fault, hold=None if refused or not self._holds else self._holds.pop(0))
 
     def _next_fault(self) -> Fault | None:
         for rule in self._rules:

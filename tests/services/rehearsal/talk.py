@@ -14,7 +14,7 @@ from services.rehearsal.journal import Accepted, Ended, Row, read_rows
 from services.rehearsal.profiles import INSTANT
 
 CHAT = "/v1/chat/completions"
-PATIENCE_S = 5.0
+PATIENCE_S = 10.0
 
 
 class Reply(NamedTuple):

@@ -5,6 +5,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from services.rehearsal.engine import RehearsalEngine
 from services.rehearsal.profiles import INSTANT, LLAMACPP_L4, Batching
 from services.rehearsal.prose import NOTICE
 from tests.services.rehearsal.talk import CHAT, ask, engine, events, request, tokens_in, until
@@ -90,7 +91,7 @@ async def test_a_full_queue_says_when_to_come_back(tmp_path: Path) -> None:
 
 
 async def test_while_it_starts_it_answers_503() -> None:
-    starting = msgspec.structs.replace(INSTANT, start_up_s=0.05)
+    starting = msgspec.structs.replace(INSTANT, start_up_s=0.4)
     async with engine(profile=starting, control=False) as talk:
         for path, method in (("/health", "GET"), ("/v1/models", "GET"), (CHAT, "POST")):
             reply = await talk.call(path, ask(), method=method)
@@ -114,6 +115,13 @@ async def test_an_engine_that_batches_remembers_what_it_read() -> None:
             said = [*said, {"role": "assistant", "content": "y" * 40}, {"role": "user", "content": "z" * 40}]
         assert [0, 100] == [usage["prompt_tokens_details"]["cached_tokens"] for usage in usages]
         assert [100, 120] == [usage["prompt_tokens"] for usage in usages]
+
+
+async def test_a_port_that_is_taken_is_an_error() -> None:
+    async with engine() as talk:
+        other = RehearsalEngine()
+        with pytest.raises(OSError, match=str(talk.port)):
+            await other.start("127.0.0.1", talk.port)
 
 
 async def test_without_control_nobody_pulls_strings() -> None:

@@ -82,6 +82,13 @@ def test_a_wish_that_cannot_be_read_is_refused() -> None:
         plans().plan(b"explode")
 
 
+def test_a_request_that_is_refused_uses_up_no_hold() -> None:
+    planned = plans()
+    planned.add_hold(Hold(phase="accepted"))
+    assert planned.plan(b"status:503").hold is None
+    assert Hold(phase="accepted") == planned.plan(b"").hold
+
+
 def test_hold_and_fault_can_meet() -> None:
     planned = plans()
     planned.add_hold(Hold(phase="first_token"))
