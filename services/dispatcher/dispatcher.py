@@ -30,6 +30,8 @@ class Dispatcher:
         self._bell = asyncio.Event()
         self._runs: dict[asyncio.Task[None], Run] = {}
         self._tenants: Counter[str] = Counter()
+        self._turns = 0
+        self._last_turns: dict[str, int] = {}
         self._loop_task: asyncio.Task[None] | None = None
 
     @property
@@ -68,7 +70,8 @@ class Dispatcher:
             except PenstockError as error:
                 log.warning("the queue cannot be read: %s", error)
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._bell.wait(), self._ports.pace.look_every_s)
+                async with asyncio.timeout(self._ports.pace.look_every_s):
+                    await self._bell.wait()
 
     async def _fill(self) -> None:
         while len(self._runs) < self._ports.pace.slots:
@@ -80,14 +83,15 @@ class Dispatcher:
     async def _claim_next(self) -> Versioned | None:
         ports, now = self._ports, self._ports.now()
         while True:
-            turn = next_turn(await ports.requests.waiting_tenants(now), self._tenants)
+            waiting = await ports.requests.waiting_tenants(now)
+            turn = next_turn(waiting, self._tenants, self._last_turns)
             if turn is None:
                 return None
             found = among_first(await ports.requests.waiting(*turn, now, AMONG_FIRST), self._random)
-            if found is None:
-                return None
+            if found is None:  # another dispatcher was faster
+                continue
             claimed = claim(found.document, ports.owner, now, ports.pace.lease_s)
-            with contextlib.suppress(Conflict):  # another dispatcher was faster
+            with contextlib.suppress(Conflict):  # the same
                 version = await ports.requests.replace(claimed, found.version)
                 return Versioned(document=claimed, version=version)
 
@@ -97,6 +101,8 @@ class Dispatcher:
         task = asyncio.create_task(run.run())
         self._runs[task] = run
         self._tenants[tenant] += 1
+        self._turns += 1
+        self._last_turns[tenant] = self._turns
 
         def ended(task: asyncio.Task[None]) -> None:
             self._runs.pop(task, None)
@@ -111,6 +117,7 @@ class Dispatcher:
         """Lets runs end for `grace_s`, then gives the rest back to the queue."""
         if self._loop_task is not None:
             self._loop_task.cancel()
+            await asyncio.gather(self._loop_task, return_exceptions=True)
         runs = dict(self._runs)
         if runs:
             await asyncio.wait(runs, timeout=grace_s)

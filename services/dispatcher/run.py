@@ -61,19 +61,27 @@ class Run:
         renewed = self._ports.now()
         while True:
             await asyncio.sleep(pace.cancel_check_s)
-            if self._ports.now() - renewed >= timedelta(seconds=pace.heartbeat_s):
-                renewed = self._ports.now()
-                await self._write(renew(self._document, renewed, pace.lease_s))
-            else:
-                async with self._writing:
-                    found = await self._ports.requests.get(self._document.id)
-                    if found is None or found.version != self._version:
-                        raise Conflict(f"{self._document.id} moved on.")
+            async with self._writing:
+                if self._document.state != "running":
+                    continue  # the run has just concluded it
+                if self._ports.now() - renewed >= timedelta(seconds=pace.heartbeat_s):
+                    renewed = self._ports.now()
+                    await self._replace(renew(self._document, renewed, pace.lease_s))
+                else:
+                    await self._look()
+
+    async def _look(self) -> None:
+        found = await self._ports.requests.get(self._document.id)
+        if found is None or found.version != self._version:
+            raise Conflict(f"{self._document.id} moved on.")
 
     async def _write(self, document: RequestDocument) -> None:
         async with self._writing:
-            self._version = await self._ports.requests.replace(document, self._version)
-            self._document = document
+            await self._replace(document)
+
+    async def _replace(self, document: RequestDocument) -> None:
+        self._version = await self._ports.requests.replace(document, self._version)
+        self._document = document
 
     async def _work(self) -> None:
         try:

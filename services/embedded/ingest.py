@@ -10,7 +10,7 @@ from events.bus import Message, Publisher
 from events.catalog import Subscription, ingest_key, ingest_subscription, ingest_topic
 from events.envelope import Envelope, type_of
 from events.ingest import IngestReceived
-from events.words import ApiKey, Conflict
+from events.words import ApiKey, Conflict, Invalid
 from functions.request.handler import request_id
 from services.router.admin import Ingested
 from services.sealing.sealer import Sealer
@@ -28,6 +28,9 @@ class Topics(Protocol):
 
 class Keys(Protocol):
     """The key ring."""
+
+    async def by_id(self, tenant: str, key_id: str) -> ApiKey | None:
+        """A key by its public id."""
 
     async def add(self, key: ApiKey) -> None:
         """Keeps a new key; raises `Conflict` where it exists."""
@@ -67,8 +70,12 @@ class LocalIngest:
             self._consume(tenant, subscription)
 
     async def publish(self, tenant: str, body: bytes, idempotency_key: str) -> Ingested:
-        """Puts a body on the tenant's ingest topic; the request it will make can be named already."""
+        """Puts a body on the tenant's ingest topic; the request it will make can be named already.
+
+        Raises `Invalid` where the topic's key was revoked: nobody could ever read what became of it.
+        """
         await self.open(tenant)
+        await self._check_key(tenant)
         message_id = secrets.token_hex(16)
         attributes = {"ce-id": message_id, "content-type": SEALED}
         if idempotency_key:
@@ -77,6 +84,12 @@ class LocalIngest:
         message = Message(topic=ingest_topic(tenant), attributes=attributes, data=sealed)
         await self._publisher.publish([message])
         return Ingested(message_id=message_id, request_id=request_id(received(tenant, message)))
+
+    async def _check_key(self, tenant: str) -> None:
+        now = self._now()
+        key = await self._keys.by_id(tenant, ingest_key(tenant, now).id)
+        if key is None or not key.usable_at(now):
+            raise Invalid(f"Publishing to the ingest topic of {tenant} was revoked.")
 
 
 def received(tenant: str, message: Message) -> IngestReceived:

@@ -43,8 +43,8 @@ class Front:
     async def listen(self, host: str, port: int) -> int:
         """Starts serving and returns the port (0 asks for any). Raises `OSError` where it is taken."""
         loop = asyncio.get_running_loop()
-        self._tick()
         self._server = await loop.create_server(lambda: Connection(self), host, port, backlog=2048)
+        self._tick()
         bound: socket.socket = self._server.sockets[0]
         return int(bound.getsockname()[1])
 

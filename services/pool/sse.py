@@ -1,10 +1,13 @@
 """Server-sent events as engines send them: whole events out of arbitrary pieces, and what they tell."""
 
+import re
+
 import msgspec
 
 from events.words import Usage
 
 _DONE = b"[DONE]"
+TELLS_USAGE = re.compile(rb'"usage"\s*:\s*\{')  # many engines say "usage": null in every other event
 DONE_EVENT = b"data: [DONE]\n\n"
 MAX_EVENT = 8 * 2**20
 
@@ -126,7 +129,7 @@ def take_usage(events: bytes, *, keep: bool) -> tuple[bytes, Usage | None]:
     found: Usage | None = None
     kept = []
     for event in split(events):
-        told = _told(event) if b'"usage"' in event else None
+        told = _told(event) if TELLS_USAGE.search(event) else None
         if told is not None and told.usage is not None:
             found = told.usage.usage()
             if not told.choices and not keep:

@@ -10,7 +10,15 @@ from services.front.call import JSON, Fields, Reply
 from services.pool.engine_errors import refusal_of
 from services.pool.flight import Failure, Flight, Headers
 from services.pool.replica import Replica
-from services.pool.sse import DONE_EVENT, EventBuffer, before_error, read_answer, says_done, take_usage
+from services.pool.sse import (
+    DONE_EVENT,
+    TELLS_USAGE,
+    EventBuffer,
+    before_error,
+    read_answer,
+    says_done,
+    take_usage,
+)
 from services.router.errors import error_body, error_event, error_fields
 from services.router.metrics import Metrics
 from services.router.order import Deadlines, Order, Phase
@@ -198,7 +206,7 @@ class Exchange:
             self._break("engine_error", problem)
 
     def _pass_on(self, events: bytes) -> None:
-        if b'"usage"' in events:
+        if b'"usage"' in events and TELLS_USAGE.search(events):
             events, usage = take_usage(events, keep=self._order.wants_usage)
             if usage is not None:
                 self._usage = usage

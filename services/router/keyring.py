@@ -29,10 +29,8 @@ class KeyRing:
     def __init__(self, keys: Keys, *, clock: Callable[[], float]) -> None:
         self._keys = keys
         self._clock = clock
-        self._known: OrderedDict[str, ApiKey] = OrderedDict()
-        self._unknown: OrderedDict[str, float] = OrderedDict()
-        self._reads: dict[str, asyncio.Task[ApiKey | None]] = {}
         self._revision = -1
+        self.forget()
 
     def find(self, token: str) -> ApiKey | None:
         """The key, if it is known here already."""
@@ -54,16 +52,18 @@ class KeyRing:
         return await asyncio.shield(read)
 
     async def _read(self, name: str) -> ApiKey | None:
+        # Should all be forgotten meanwhile, what was read before is forgotten too.
+        known, unknown, reads = self._known, self._unknown, self._reads
         try:
             key = await self._keys.by_hash(name)
         finally:
-            del self._reads[name]
+            reads.pop(name, None)
         if key is None:
-            self._unknown[name] = self._clock() + UNKNOWN_FOR_S
-            _trim(self._unknown)
+            unknown[name] = self._clock() + UNKNOWN_FOR_S
+            _trim(unknown)
         else:
-            self._known[name] = key
-            _trim(self._known)
+            known[name] = key
+            _trim(known)
         return key
 
     async def refresh(self) -> None:
@@ -75,8 +75,9 @@ class KeyRing:
 
     def forget(self) -> None:
         """Everything is read again when it is next needed."""
-        self._known.clear()
-        self._unknown.clear()
+        self._known: OrderedDict[str, ApiKey] = OrderedDict()
+        self._unknown: OrderedDict[str, float] = OrderedDict()
+        self._reads: dict[str, asyncio.Task[ApiKey | None]] = {}
 
 
 def _trim(cache: "OrderedDict[str, ApiKey] | OrderedDict[str, float]") -> None:

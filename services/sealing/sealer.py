@@ -59,7 +59,7 @@ class Sealer:
         nonce, ciphertext = sealed[1 : 1 + NONCE_BYTES], sealed[1 + NONCE_BYTES :]
         try:
             return cipher.decrypt(nonce, ciphertext, _bound_to(tenant, kind, body_id))
-        except InvalidTag as error:
+        except (InvalidTag, ValueError) as error:  # altered, or too short to hold its nonce
             raise Invalid(f"The sealed {kind} {body_id} does not open under the key of {tenant}.") from error
 
     async def _cipher(self, tenant: str) -> AESGCM:
