@@ -11,7 +11,7 @@ from services.front.call import Call, Reply, field
 from services.pool.pool import Pool
 from services.pool.wire import for_engine
 from services.router.errors import error_body, error_fields
-from services.router.exchange import Exchanges
+from services.router.exchanges import Exchanges
 from services.router.gate import Gate, token_of
 from services.router.ids import request_id
 from services.router.order import Order

@@ -1,10 +1,9 @@
 """One synchronous request under way: the client on one side, an attempt at an engine on the other."""
 
 import asyncio
-from collections.abc import Callable
-from datetime import datetime
+from typing import TYPE_CHECKING
 
-from events.usage import Completed, Outcome, Progress, Started
+from events.usage import Outcome, Progress
 from events.words import Problem, Refusal, Usage, server_problem
 from services.front.call import JSON, Fields, Reply
 from services.pool.engine_errors import refusal_of
@@ -20,61 +19,14 @@ from services.pool.sse import (
     take_usage,
 )
 from services.router.errors import error_body, error_event, error_fields
-from services.router.metrics import Metrics
-from services.router.order import Deadlines, Order, Phase
-from services.usage.recorder import UsageRecorder
+from services.router.order import Order, Phase
+from services.router.records import completed, started
+
+if TYPE_CHECKING:
+    from services.router.exchanges import Exchanges
 
 EVENT_STREAM: Fields = b"content-type: text/event-stream; charset=utf-8\r\ncache-control: no-cache\r\n"
 ERROR_STATUS = {"deadline": 504, "shutdown": 503, "engine_unavailable": 503}  # by outcome or code; else 502
-TICK_S = 0.25
-
-
-class Exchanges:
-    """All exchanges under way, with what they share; its tick enforces the deadlines."""
-
-    def __init__(
-        self,
-        recorder: UsageRecorder,
-        metrics: Metrics,
-        deadlines: Deadlines,
-        *,
-        now: Callable[[], datetime],
-    ) -> None:
-        self.recorder = recorder
-        self.metrics = metrics
-        self.deadlines = deadlines
-        self.now = now
-        loop = asyncio.get_running_loop()
-        self.clock: Callable[[], float] = loop.time
-        self.open: set[Exchange] = set()
-        self._ticker: asyncio.TimerHandle | None = None
-
-    def begin(self, order: Order, replica: Replica, reply: Reply) -> None:
-        """Starts an attempt; the reply is answered in every case."""
-        exchange = Exchange(self, order, reply)
-        self.open.add(exchange)
-        reply.listener = exchange
-        exchange.fly(replica)
-
-    def start(self) -> None:
-        """Begins ticking."""
-        self._ticker = asyncio.get_running_loop().call_later(TICK_S, self._tick)
-
-    def _tick(self) -> None:
-        now = self.clock()
-        for exchange in list(self.open):
-            exchange.check(now)
-        self.start()
-
-    async def drain(self, grace_s: float) -> None:
-        """Lets exchanges end for `grace_s`, then ends the rest in-band."""
-        deadline = self.clock() + grace_s
-        while self.open and self.clock() < deadline:  # noqa: ASYNC110  (ends are not worth an event each)
-            await asyncio.sleep(0.02)
-        for exchange in list(self.open):
-            exchange.shut_down()
-        if self._ticker is not None:
-            self._ticker.cancel()
 
 
 class Exchange:
@@ -90,7 +42,7 @@ class Exchange:
         "_reply", "_size", "_status", "_streamed", "_told_done", "_usage",
     )  # fmt: skip
 
-    def __init__(self, exchanges: Exchanges, order: Order, reply: Reply) -> None:
+    def __init__(self, exchanges: "Exchanges", order: Order, reply: Reply) -> None:
         self._all = exchanges
         self._order = order
         self._reply = reply
@@ -126,17 +78,7 @@ class Exchange:
         """See `Receiver`: from here on the engine may be working, so from here on there is a record."""
         self._phase = "waiting"
         self._last_at = self._all.clock()
-        order = self._order
-        record = Started(
-            attempt=order.attempt,
-            request=order.request_id,
-            tenant=order.key.tenant,
-            key=order.key.id,
-            model=order.model,
-            backend=order.backend,
-            at=self._all.now(),
-            estimate=order.input_estimate,
-        )
+        record = started(self._order, self._all.now())
         self._recorded = self._all.recorder.started(record, self)
         if not self._recorded:
             asyncio.get_running_loop().call_soon(self.not_durable)
@@ -371,7 +313,7 @@ class Exchange:
 
     def _end(self, outcome: Outcome) -> None:
         """The one end: writes the completion, whatever happened."""
-        phase, self._phase = self._phase, "over"
+        self._phase = "over"
         self._all.open.discard(self)
         self._held = []
         now = self._all.clock()
@@ -379,24 +321,14 @@ class Exchange:
         first = self._first_at - self._began if self._first_at else None
         self._all.metrics.ended(self._order.model, outcome, usage, now - self._began, first)
         if self._recorded:
-            self._all.recorder.add(self._completion(outcome, usage, now, first, phase))
-
-    def _completion(
-        self, outcome: Outcome, usage: Usage, now: float, first: float | None, phase: Phase
-    ) -> Completed:
-        order = self._order
-        return Completed(
-            attempt=order.attempt,
-            request=order.request_id,
-            tenant=order.key.tenant,
-            key=order.key.id,
-            model=order.model,
-            backend=order.backend,
-            at=self._all.now(),
-            outcome=outcome,
-            usage=usage,
-            billed=self._replied or outcome == "client_gone",
-            estimated=None if self._usage is not None else "usage",
-            duration_ms=round((now - self._began) * 1000),
-            first_byte_ms=None if first is None else round(first * 1000),
-        )
+            record = completed(
+                self._order,
+                self._all.now(),
+                outcome,
+                usage,
+                counted=self._usage is not None,
+                billed=self._replied or outcome == "client_gone",
+                duration_s=now - self._began,
+                first_byte_s=first,
+            )
+            self._all.recorder.add(record)

@@ -38,7 +38,7 @@ from services.router.api import PublicApi, application
 from services.router.chat import Chat
 from services.router.credentials import digest
 from services.router.errors import render_refusal
-from services.router.exchange import Exchanges
+from services.router.exchanges import Exchanges
 from services.router.exposition import Exposition
 from services.router.gate import AdminGate, Gate
 from services.router.health import Health

@@ -95,6 +95,14 @@ class Client:
         async with asyncio.timeout(PATIENCE_S):
             return await self.reader.read()
 
+    async def is_told_nothing(self, within_s: float = 0.03) -> bool:
+        """Whether nothing comes for a while."""
+        try:
+            await asyncio.wait_for(self.reader.readexactly(1), within_s)
+        except TimeoutError:
+            return True
+        return False
+
     async def is_cut(self) -> bool:
         """Whether the connection ends with a reset; what still comes before is dropped."""
         try:

@@ -92,9 +92,7 @@ async def test_a_callers_mistake_that_only_the_engine_sees(
 
 @pytest.mark.parametrize("status", [401, 404, 500, 501, 504])
 @pytest.mark.parametrize("stream", [False, True])
-async def test_an_engines_own_failure(
-    platform: Running, engine: Upstream, status: int, stream: bool
-) -> None:
+async def test_an_engines_own_failure(platform: Running, engine: Upstream, status: int, stream: bool) -> None:
     engine.will(answers(problem("CUDA out of memory"), status))
 
     message = refusal(await platform.chat(stream=stream), 502, "engine_error")
@@ -146,9 +144,7 @@ async def test_what_a_cut_stream_gave_is_billed_as_an_estimate(platform: Running
     await platform.chat("x" * 40, stream=True)
 
     row = await platform.usage()
-    assert (10, 2, 12) == tuple(
-        row[name] for name in ("input_tokens", "output_tokens", "estimated_tokens")
-    )
+    assert (10, 2, 12) == tuple(row[name] for name in ("input_tokens", "output_tokens", "estimated_tokens"))
 
 
 async def test_what_gave_no_answer_is_not_billed(platform: Running, engine: Upstream) -> None:

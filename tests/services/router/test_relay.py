@@ -159,9 +159,7 @@ async def test_a_stream_of_crlf_events_passes_as_it_is(platform: Running, engine
 ENDS: dict[str, Script] = {
     "a missing blank line": streams(*HELLO, usage_event(7, 3), b"data: [DONE]"),
     "a single line break": streams(*HELLO, usage_event(7, 3), b"data: [DONE]\n"),
-    "the close of the connection": says(
-        wire.BARE_STREAM_HEAD, *HELLO, usage_event(7, 3), DONE, then=closes
-    ),
+    "the close of the connection": says(wire.BARE_STREAM_HEAD, *HELLO, usage_event(7, 3), DONE, then=closes),
     "a hang-up right behind it": begins(*HELLO, usage_event(7, 3), DONE, then=closes),
 }
 

@@ -1,0 +1,62 @@
+"""All synchronous requests under way: what they share, their deadlines, their end when the process stops."""
+
+import asyncio
+from collections.abc import Callable
+from datetime import datetime
+
+from services.front.call import Reply
+from services.pool.replica import Replica
+from services.router.exchange import Exchange
+from services.router.metrics import Metrics
+from services.router.order import Deadlines, Order
+from services.usage.recorder import UsageRecorder
+
+TICK_S = 0.25
+
+
+class Exchanges:
+    """All exchanges under way, with what they share; its tick enforces the deadlines."""
+
+    def __init__(
+        self,
+        recorder: UsageRecorder,
+        metrics: Metrics,
+        deadlines: Deadlines,
+        *,
+        now: Callable[[], datetime],
+    ) -> None:
+        self.recorder = recorder
+        self.metrics = metrics
+        self.deadlines = deadlines
+        self.now = now
+        loop = asyncio.get_running_loop()
+        self.clock: Callable[[], float] = loop.time
+        self.open: set[Exchange] = set()
+        self._ticker: asyncio.TimerHandle | None = None
+
+    def begin(self, order: Order, replica: Replica, reply: Reply) -> None:
+        """Starts an attempt; the reply is answered in every case."""
+        exchange = Exchange(self, order, reply)
+        self.open.add(exchange)
+        reply.listener = exchange
+        exchange.fly(replica)
+
+    def start(self) -> None:
+        """Begins ticking."""
+        self._ticker = asyncio.get_running_loop().call_later(TICK_S, self._tick)
+
+    def _tick(self) -> None:
+        now = self.clock()
+        for exchange in list(self.open):
+            exchange.check(now)
+        self.start()
+
+    async def drain(self, grace_s: float) -> None:
+        """Lets exchanges end for `grace_s`, then ends the rest in-band."""
+        deadline = self.clock() + grace_s
+        while self.open and self.clock() < deadline:  # noqa: ASYNC110  (ends are not worth an event each)
+            await asyncio.sleep(0.02)
+        for exchange in list(self.open):
+            exchange.shut_down()
+        if self._ticker is not None:
+            self._ticker.cancel()

@@ -1,0 +1,224 @@
+"""Dispatchers on memory adapters: a queue, an engine that does as it is told, and time that runs fast."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import msgspec
+
+from events.bus import Message
+from events.catalog import KNOWN
+from events.config import Backend, Config, Model
+from events.envelope import Event, decode, wrap
+from events.jobs import JobDue
+from events.requests import FINAL, RequestDocument, State, Versioned
+from events.usage import Completed, UsageRecorded
+from events.words import ApiKey, Lane, Unavailable
+from functions.request.intake import Terms
+from functions.request.submission import Options
+from services.adapters.local.master_key import FileMasterKey
+from services.adapters.memory.bodies import MemoryBodies
+from services.adapters.memory.data_keys import MemoryDataKeys
+from services.adapters.memory.requests import MemoryRequests
+from services.dispatcher.dispatcher import Dispatcher
+from services.dispatcher.ports import Pace, Ports
+from services.pool.pool import Pool
+from services.router.queue import RequestQueue
+from services.sealing.sealer import Sealer
+from services.usage.recorder import Lingers, UsageRecorder
+from tests.support.client import PATIENCE_S
+from tests.support.routing import now
+from tests.support.wire import MODEL, chat
+
+FAST = Pace(
+    slots=4,
+    lease_s=30,
+    heartbeat_s=10,
+    look_every_s=0.02,
+    cancel_check_s=0.01,
+    skew_s=0,
+    total_s=30,
+    connect_s=5,
+    failures=3,
+    retry_first_s=0.01,
+    retry_last_s=0.05,
+    owed_after_s=0,
+)
+
+
+class Requests(MemoryRequests):
+    """A queue in memory that may be away, and slow to say that it wrote."""
+
+    away = False
+    slow_s = 0.0
+
+    async def replace(self, document: RequestDocument, version: int) -> int:
+        written = await super().replace(document, version)
+        await asyncio.sleep(self.slow_s)
+        return written
+
+    async def waiting_tenants(self, now: datetime) -> list[tuple[str, Lane]]:
+        if self.away:
+            raise Unavailable("The queue is away.")
+        return await super().waiting_tenants(now)
+
+
+@dataclass(slots=True)
+class Said:
+    """A `Publisher` that keeps what was published, unless it is away."""
+
+    messages: list[Message] = field(default_factory=list)
+    away: bool = False
+
+    async def publish(self, messages: Sequence[Message]) -> None:
+        if self.away:
+            raise Unavailable("The bus is away.")
+        self.messages += messages
+
+    def events(self, topic: str) -> list[Event]:
+        """What was said on a topic, each event once."""
+        found = {m.attributes["ce-id"]: m for m in self.messages if m.topic == topic}
+        return [decode(m.attributes, m.data, KNOWN).event for m in found.values()]
+
+    def completions(self) -> list[Completed]:
+        """The ends of attempts, in their order."""
+        pages = [page for page in self.events("usage-recorded-v1") if isinstance(page, UsageRecorded)]
+        return [record for page in pages for record in page.records if isinstance(record, Completed)]
+
+
+@dataclass(slots=True, kw_only=True)
+class World:
+    """What dispatchers share."""
+
+    requests: Requests
+    bodies: MemoryBodies
+    sealer: Sealer
+    said: Said
+    pool: Pool
+    recorder: UsageRecorder
+    config: Config
+    pace: Pace
+    dispatchers: list[Dispatcher] = field(default_factory=list)
+
+    def ports(self, owner: str = "d1") -> Ports:
+        return Ports(
+            requests=self.requests,
+            bodies=self.bodies,
+            sealer=self.sealer,
+            publisher=self.said,
+            recorder=self.recorder,
+            pool=lambda: self.pool,
+            config=lambda: self.config,
+            now=now,
+            owner=owner,
+            pace=self.pace,
+        )
+
+    def queue(self) -> RequestQueue:
+        return RequestQueue(
+            self.requests,
+            self.bodies,
+            self.sealer,
+            self.said,
+            config=lambda: self.config,
+            terms=Terms(),
+            now=now,
+        )
+
+    async def submit(
+        self, text: str = "Hi.", *, tenant: str = "acme", lane: Lane = "interactive", deadline_s: float = 60
+    ) -> str:
+        """Queues a request; its id."""
+        key = ApiKey(hash="h", id="key_1", tenant=tenant, name="", created_at=now())
+        options = Options(lane=lane, deadline=deadline_s)
+        taken = await self.queue().submit(key, chat(text), options, "")
+        assert isinstance(taken, RequestDocument)
+        return taken.id
+
+    async def dispatch(self, owner: str = "d1", *, alone: bool = False) -> Dispatcher:
+        """Starts a dispatcher."""
+        dispatcher = Dispatcher(self.ports(owner), Random(owner))
+        await dispatcher.start(alone=alone)
+        self.dispatchers.append(dispatcher)
+        return dispatcher
+
+    async def sweep(self, dispatcher: Dispatcher) -> None:
+        """The job is due."""
+        await dispatcher.handle(
+            wrap(JobDue(job="sweep-requests", slot=now()), id="1", source="/test", time=now())
+        )
+
+    async def stored(self, name: str) -> Versioned:
+        found = await self.requests.get(name)
+        assert found is not None
+        return found
+
+    async def document(self, name: str) -> RequestDocument:
+        return (await self.stored(name)).document
+
+    async def reaches(self, name: str, *states: State) -> RequestDocument:
+        """Waits until a request is in one of these states."""
+        async with asyncio.timeout(PATIENCE_S):
+            while (document := await self.document(name)).state not in states:
+                await asyncio.sleep(0.002)
+        return document
+
+    async def ends(self, name: str) -> RequestDocument:
+        """Waits until a request ended and has told so."""
+        await self.reaches(name, *FINAL)
+        async with asyncio.timeout(PATIENCE_S):
+            while (document := await self.document(name)).owed:
+                await asyncio.sleep(0.002)
+        return document
+
+    async def change(self, name: str, **fields: Any) -> None:
+        """Somebody else writes the document."""
+        stored = await self.stored(name)
+        await self.requests.replace(msgspec.structs.replace(stored.document, **fields), stored.version)
+
+    async def answer(self, name: str) -> Any:
+        """What its caller reads."""
+        return json.loads(await self.queue().resource(await self.document(name)))
+
+    async def completions(self, count: int) -> list[Completed]:
+        """Waits until so many attempts ended."""
+        async with asyncio.timeout(PATIENCE_S):
+            while len(self.said.completions()) < count:
+                await asyncio.sleep(0.002)
+        return self.said.completions()
+
+
+@asynccontextmanager
+async def world(folder: Path, engine: str, **pace: Any) -> AsyncIterator[World]:
+    """A queue and a pool of one engine; dispatchers are started by the test."""
+    said = Said()
+    config = Config(backends={"pool": Backend(replicas=(engine,))}, models={MODEL: Model(backend="pool")})
+    lingers = Lingers(started_s=0.001, other_s=0.001)
+    made = World(
+        requests=Requests(now),
+        bodies=MemoryBodies(now),
+        sealer=Sealer(FileMasterKey(folder / "master-key"), MemoryDataKeys()),
+        said=said,
+        pool=Pool(config),
+        recorder=UsageRecorder(said, producer="p", source="/dispatcher", lingers=lingers, now=now),
+        config=config,
+        pace=replace(FAST, **pace),
+    )
+    try:
+        yield made
+    finally:
+        said.away = False
+        for dispatcher in made.dispatchers:
+            await dispatcher.stop(0)
+        await made.recorder.close()
+        made.pool.close()
+
+
+def long_ago() -> datetime:
+    return now() - timedelta(minutes=5)

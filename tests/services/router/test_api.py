@@ -1,0 +1,112 @@
+"""The endpoints beside the hot path: models, health, metrics."""
+
+import asyncio
+from datetime import UTC, datetime
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+import yaml
+
+from tests.services.router.refusing import REQUEST_ID, refusal
+from tests.support import client
+from tests.support.platform import Running, config_file, running
+from tests.support.upstream import Upstream, answers, closes, says
+from tests.support.wire import completion, usage
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_models_are_listed_as_openai_lists_them(tmp_path: Path, engine: Upstream) -> None:
+    document = {
+        "backends": {"pool": {"replicas": [engine.url]}},
+        "models": {"b/slashed:4b": {"backend": "pool", "context": 8192}, "a": {"backend": "pool"}},
+    }
+    path = tmp_path / "config.yaml"
+    path.write_text(yaml.safe_dump(document))
+    async with running(tmp_path, config=str(path)) as platform:
+        listed = await platform.call("GET", "/v1/models")
+        plain = await platform.call("GET", "/v1/models/b/slashed:4b")
+        quoted = await platform.call("GET", "/v1/models/b%2Fslashed%3A4b")
+
+    assert "list" == listed.json["object"]
+    assert ["a", "b/slashed:4b"] == [row["id"] for row in listed.json["data"]]
+    assert listed.json["data"][1] == plain.json == quoted.json
+    assert ("model", "pool", 8192) == tuple(
+        plain.json[name] for name in ("object", "owned_by", "max_model_len")
+    )
+    assert plain.json["created"] <= datetime.now(UTC).timestamp()
+
+
+async def test_an_unknown_model_is_refused_with_those_there_are(platform: Running) -> None:
+    answer = await platform.call("GET", "/v1/models/gpt-9")
+
+    assert "Models: gemma." in refusal(answer, 404, "model_not_found", "model")
+
+
+@pytest.mark.parametrize("path", ["/v1/models", "/v1/models/gemma", "/health", "/ready"])
+async def test_every_answer_has_a_request_id_of_its_own(platform: Running, path: str) -> None:
+    ids = {(await platform.call("GET", path)).headers["x-request-id"] for _ in range(3)}
+
+    assert 3 == len(ids)
+    assert all(REQUEST_ID.fullmatch(found) for found in ids)
+
+
+async def test_health_and_readiness_need_no_key(platform: Running) -> None:
+    health = await client.ask(platform.port, "GET", "/health")
+    ready = await client.ask(platform.port, "GET", "/ready")
+
+    assert (200, {"status": "ok"}) == (health.status, health.json)
+    assert (200, {"status": "ready"}) == (ready.status, ready.json)
+
+
+async def test_a_platform_that_stops_says_it_is_not_ready(tmp_path: Path, engine: Upstream) -> None:
+    config = config_file(tmp_path, engine.url)
+    async with (
+        running(tmp_path, config=config) as platform,
+        platform.connected() as held,
+        platform.connected() as probe,
+    ):
+        await held.send(b"POST /x HTTP/1.1\r\nhost: t\r\ncontent-length: 5\r\n\r\n")
+        await probe.send(b"GET /ready HTTP/1.1\r\nhost: t\r\n")
+        await asyncio.sleep(0.02)
+        stop = asyncio.create_task(platform.platform.stop())
+        await asyncio.sleep(0.02)
+        await probe.send(b"\r\n")
+        ready = await probe.response()
+        held.reset()
+        await stop
+
+    assert (503, {"process": "draining"}) == (ready.status, ready.json["missing"])
+
+
+async def metrics(platform: Running) -> str:
+    answer = await client.ask(urlsplit(platform.metrics_url).port or 0, "GET", "/metrics")
+    assert 200 == answer.status
+    assert answer.headers["content-type"].startswith("text/plain")
+    return answer.body.decode()
+
+
+async def test_metrics_tell_attempts_tokens_and_refusals(platform: Running, engine: Upstream) -> None:
+    engine.will(answers(completion(usage=usage(7, 3))), says(b"HTTP/1.1", then=closes))
+    await platform.chat()
+    await platform.chat()
+    await platform.chat(model="gpt-9")
+    told = await metrics(platform)
+
+    assert 'penstock_attempts_total{model="gemma",outcome="finished"} 1.0' in told
+    assert 'penstock_attempts_total{model="gemma",outcome="engine_died"} 1.0' in told
+    assert 'penstock_tokens_total{direction="output",model="gemma"} 3.0' in told
+    assert 'penstock_refusals_total{code="model_not_found",status="404"} 1.0' in told
+    assert "penstock_in_flight 0.0" in told
+    assert "penstock_held_bytes 0.0" in told
+
+
+async def test_metrics_are_never_on_the_public_port(platform: Running) -> None:
+    refusal(await platform.call("GET", "/metrics"), 404, "not_found")
+
+
+async def test_the_metrics_port_serves_metrics_only(platform: Running) -> None:
+    port = urlsplit(platform.metrics_url).port or 0
+
+    assert 404 == (await client.ask(port, "GET", "/v1/models")).status

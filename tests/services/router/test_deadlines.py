@@ -1,0 +1,147 @@
+"""Engines that take too long, in every phase, and clients that do not read what they asked for."""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.services.router.refusing import refusal
+from tests.support import wire
+from tests.support.platform import CHAT, config_file, running
+from tests.support.upstream import Script, Upstream, begins, hangs, never_ends, says, unreachable
+from tests.support.wire import DONE, chat, completion, delta, usage_event
+
+pytestmark = pytest.mark.anyio
+
+LONG: dict[str, Any] = {  # each test shortens the one it is about
+    "connect_timeout_s": 60,
+    "first_byte_timeout_s": 60,
+    "idle_timeout_s": 60,
+    "total_timeout_s": 60,
+    "stalled_client_timeout_s": 60,
+}
+SHORT = 0.1
+
+
+def settings(folder: Path, engine: str, **short: float) -> dict[str, Any]:
+    return {**LONG, **short, "config": config_file(folder, engine)}
+
+
+async def test_an_engine_that_accepts_no_connection(tmp_path: Path) -> None:
+    with unreachable() as url:
+        async with running(tmp_path, **settings(tmp_path, url, connect_timeout_s=SHORT)) as platform:
+            refusal(await platform.chat(), 504, "connect_timeout")
+            assert [] == (await platform.admin("GET", "/usage"))["data"]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("script", [hangs, says(b"HTTP/1.1 200 OK\r\n", then=hangs)])
+async def test_an_engine_that_does_not_begin(
+    tmp_path: Path, engine: Upstream, script: Script, stream: bool
+) -> None:
+    engine.will(script)
+    async with running(tmp_path, **settings(tmp_path, engine.url, first_byte_timeout_s=SHORT)) as platform:
+        message = refusal(await platform.chat(stream=stream), 504, "first_byte_timeout")
+        await engine.calls[0].left()
+
+    assert "within 0.1 s" in message
+
+
+PAUSES: dict[str, tuple[bool, Script]] = {
+    "after the head": (False, says(wire.response(b"", headers={"content-length": "9"}), then=hangs)),
+    "in the body": (False, says(wire.response(completion())[:-9], then=hangs)),
+    "before its first event": (True, begins()),
+    "in its first event": (True, begins(delta("a")[:9])),
+}
+
+
+@pytest.mark.parametrize(("stream", "script"), PAUSES.values(), ids=PAUSES)
+async def test_an_engine_that_falls_silent_before_there_is_anything_to_tell(
+    tmp_path: Path, engine: Upstream, script: Script, stream: bool
+) -> None:
+    engine.will(script)
+    async with running(tmp_path, **settings(tmp_path, engine.url, idle_timeout_s=SHORT)) as platform:
+        refusal(await platform.chat(stream=stream), 504, "idle_timeout")
+        await engine.calls[0].left()
+
+
+async def test_an_engine_that_falls_silent_in_the_middle_of_a_stream(
+    tmp_path: Path, engine: Upstream
+) -> None:
+    engine.will(begins(delta("a"), delta("b")))
+    async with running(tmp_path, **settings(tmp_path, engine.url, idle_timeout_s=SHORT)) as platform:
+        answer = await platform.chat(stream=True)
+        await engine.calls[0].left()
+        row = await platform.usage()
+
+    assert "ab" == wire.text_of(answer.body)
+    assert "idle_timeout" == wire.events_of(answer.body)[-1]["error"]["code"]
+    assert 0 < row["estimated_tokens"]
+
+
+async def test_an_engine_that_falls_silent_when_all_was_said(tmp_path: Path, engine: Upstream) -> None:
+    engine.will(begins(delta("a"), usage_event(7, 1), DONE))
+    async with running(tmp_path, **settings(tmp_path, engine.url, idle_timeout_s=SHORT)) as platform:
+        answer = await platform.chat(stream=True)
+        row = await platform.usage()
+
+    assert delta("a") + DONE == answer.body
+    assert (7, 1, 0) == (row["input_tokens"], row["output_tokens"], row["estimated_tokens"])
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_an_engine_that_goes_on_for_ever(tmp_path: Path, engine: Upstream, stream: bool) -> None:
+    engine.will(never_ends(delta("a")) if stream else hangs)
+    async with running(tmp_path, **settings(tmp_path, engine.url, total_timeout_s=0.3)) as platform:
+        answer = await platform.chat(stream=stream)
+        await engine.calls[0].left()
+
+    if stream:
+        assert "total_timeout" == wire.events_of(answer.body)[-1]["error"]["code"]
+    else:
+        refusal(answer, 504, "total_timeout")
+
+
+async def test_a_client_that_does_not_read_holds_the_engine_back_and_is_cut(
+    tmp_path: Path, engine: Upstream
+) -> None:
+    engine.will(never_ends(delta("x" * 50_000)))
+    short = settings(tmp_path, engine.url, stalled_client_timeout_s=SHORT)
+    async with running(tmp_path, **short) as platform, platform.watching() as watch:
+        async with platform.connected(receive_buffer=4096) as client:
+            await client.send(wire.request("POST", CHAT, chat(stream=True), platform.keyed()))
+            call = await engine.call()
+            await call.left()
+            assert not (await leftovers(client)).endswith(wire.LAST_CHUNK)
+
+        assert "client_gone" == (await watch.record("completed"))["outcome"]
+
+
+async def leftovers(client: Any) -> bytes:
+    try:
+        return bytes(await client.rest())
+    except ConnectionResetError:
+        return b""
+
+
+async def test_a_slow_client_is_no_silent_engine(tmp_path: Path, engine: Upstream) -> None:
+    async def says_much(call: Any) -> None:
+        await call.send(wire.STREAM_HEAD, *[wire.chunk(delta("x" * 2**20))] * 8)
+        await call.send(wire.chunk(DONE), wire.LAST_CHUNK)
+
+    engine.will(says_much)
+    short = settings(tmp_path, engine.url, idle_timeout_s=0.3)
+    async with running(tmp_path, **short) as platform, platform.connected(receive_buffer=4096) as client:
+        await client.send(wire.request("POST", CHAT, chat(stream=True), platform.keyed()))
+        await client.head()
+        await asyncio.sleep(0.6)  # longer than the engine may be silent
+        stream = b"".join([piece async for piece in pieces(client)])
+
+    assert stream.endswith(DONE)
+    assert 8 * 2**20 == len(wire.text_of(stream))
+
+
+async def pieces(client: Any) -> Any:
+    while piece := await client.chunk():
+        yield piece

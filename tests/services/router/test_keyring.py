@@ -1,0 +1,153 @@
+"""The keys a router has seen: one read for all who wait, none for what cannot be a key."""
+
+import asyncio
+from dataclasses import dataclass, field
+
+import pytest
+
+from events.words import ApiKey, Unavailable
+from services.adapters.memory.keys import MemoryKeys
+from services.router.credentials import digest, mint
+from services.router.keyring import UNKNOWN_FOR_S, KeyRing
+from tests.support.routing import now
+
+pytestmark = pytest.mark.anyio
+
+
+@dataclass(slots=True)
+class Store:
+    """A stored key ring that counts its reads, and may be away or slow."""
+
+    keys: MemoryKeys = field(default_factory=MemoryKeys)
+    reads: int = 0
+    away: bool = False
+    open: asyncio.Event = field(default_factory=asyncio.Event)
+    time: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.open.set()
+
+    def clock(self) -> float:
+        return self.time
+
+    def ring(self) -> KeyRing:
+        return KeyRing(self, clock=self.clock)
+
+    async def by_hash(self, key_hash: str) -> ApiKey | None:
+        self.reads += 1
+        await self.open.wait()
+        if self.away:
+            raise Unavailable("The store is away.")
+        return await self.keys.by_hash(key_hash)
+
+    async def revision(self) -> int:
+        if self.away:
+            raise Unavailable("The store is away.")
+        return await self.keys.revision()
+
+    async def makes(self, token: str) -> ApiKey:
+        key = ApiKey(hash=digest(token), id=digest(token)[:8], tenant="acme", name="", created_at=now())
+        await self.keys.add(key)
+        return key
+
+
+@pytest.fixture
+def store() -> Store:
+    return Store()
+
+
+async def test_a_key_is_read_once(store: Store) -> None:
+    token = mint()
+    key, ring = await store.makes(token), store.ring()
+
+    assert ring.find(token) is None
+    assert [key] * 3 == [await ring.fetch(token) for _ in range(3)]
+    assert key == ring.find(token)
+    assert 1 == store.reads
+
+
+async def test_many_who_ask_at_once_share_a_read(store: Store) -> None:
+    token = mint()
+    key, ring = await store.makes(token), store.ring()
+    store.open.clear()
+    asking = [asyncio.create_task(ring.fetch(token)) for _ in range(20)]
+    await asyncio.sleep(0)
+    store.open.set()
+
+    assert [key] * 20 == await asyncio.gather(*asking)
+    assert 1 == store.reads
+
+
+async def test_one_who_stops_waiting_does_not_stop_the_others(store: Store) -> None:
+    token = mint()
+    key, ring = await store.makes(token), store.ring()
+    store.open.clear()
+    first, second = asyncio.create_task(ring.fetch(token)), asyncio.create_task(ring.fetch(token))
+    await asyncio.sleep(0)
+    first.cancel()
+    await asyncio.sleep(0)
+    store.open.set()
+
+    assert key == await second
+
+
+@pytest.mark.parametrize(
+    "token",
+    ["", "hello", "psk_", "sk-123", "psk_" + "é" * 49, mint("pak_")],
+    ids=["nothing", "a word", "a prefix", "a strange one", "no ASCII", "an admin key"],
+)
+async def test_what_cannot_be_a_key_costs_no_read(store: Store, token: str) -> None:
+    assert await store.ring().fetch(token) is None
+    assert 0 == store.reads
+
+
+async def test_an_unknown_key_is_asked_for_again_after_a_while_only(store: Store) -> None:
+    token, ring = mint(), store.ring()
+    assert await ring.fetch(token) is None
+    assert await ring.fetch(token) is None
+    assert 1 == store.reads
+    key = await store.makes(token)
+    store.time += UNKNOWN_FOR_S + 1
+
+    assert key == await ring.fetch(token)
+
+
+async def test_a_change_of_the_stored_ring_makes_all_forgotten(store: Store) -> None:
+    token = mint()
+    key, ring = await store.makes(token), store.ring()
+    await ring.refresh()
+    await ring.fetch(token)
+    await ring.refresh()
+    assert ring.find(token) is not None
+    await store.keys.revoke(key.id, now())
+    await ring.refresh()
+
+    assert ring.find(token) is None
+    found = await ring.fetch(token)
+    assert found is not None
+    assert found.revoked_at is not None
+
+
+async def test_a_store_that_is_away_is_no_verdict_on_a_key(store: Store) -> None:
+    token = mint()
+    key, ring = await store.makes(token), store.ring()
+    store.away = True
+    with pytest.raises(Unavailable):
+        await ring.fetch(token)
+    store.away = False
+
+    assert key == await ring.fetch(token)
+
+
+async def test_a_key_revoked_while_it_is_being_read_is_not_remembered_as_good(store: Store) -> None:
+    token = mint()
+    key, ring = await store.makes(token), store.ring()
+    store.open.clear()
+    asking = asyncio.create_task(ring.fetch(token))
+    while not store.reads:
+        await asyncio.sleep(0)
+    ring.forget()  # somebody changed the ring meanwhile
+    store.open.set()
+    assert key == await asking
+
+    assert ring.find(token) is None
