@@ -1,0 +1,137 @@
+"""Where a run takes place: its folder, its two processors, and the upstreams behind every gateway."""
+
+import http.client
+import re
+import sys
+import time
+from contextlib import ExitStack
+from pathlib import Path
+
+import msgspec
+
+from tests.bench.site.machine import Failed, Lane, free_port, lanes, tool
+
+PROGRAMS = Path(__file__).parents[1] / "programs"
+KEY = "sk-bench-1234"  # of gateways that make none themselves
+FIXED = "fixed"  # the model that answers at once, in one piece
+STREAMS = ("stream-16x2", "stream-64x10", "stream-128x5")  # chunks, and milliseconds between them
+INPUT_TOKENS = 231  # what both upstreams say a prompt has
+FIXED_OUTPUT_TOKENS = 87
+WAIT_S = 10.0
+
+MESSAGES = (
+    (
+        "system",
+        "You are a careful assistant who answers questions on machine learning systems. Keep answers short, "
+        "state assumptions, and never invent citations.",
+    ),
+    (
+        "user",
+        "We serve a 7B model on a small pool of accelerators and see a long tail in time to first token "
+        "whenever somebody sends a long prompt. What usually causes it?",
+    ),
+    (
+        "assistant",
+        "A long prefill occupies the accelerator for one whole step, so decode steps of the other sequences "
+        "wait behind it. Chunked prefill splits the prompt into pieces that are scheduled together with "
+        "decode steps.",
+    ),
+    (
+        "user",
+        "And how do continuous batching and paged attention fit in? Explain in one paragraph for an engineer "
+        "who knows web servers but not inference engines, and mention what each one buys us in throughput "
+        "and latency.",
+    ),
+)
+
+
+def python(module: str, *arguments: str) -> tuple[str, ...]:
+    """The command of one of our programs."""
+    return (sys.executable, "-m", f"tests.bench.programs.{module}", *arguments)
+
+
+def fill_in(template: str, into: Path, **values: object) -> Path:
+    """Writes a template of `programs/` with its names in angle brackets replaced."""
+    text = (PROGRAMS / template).read_text()
+    path = into / template
+    path.write_text(re.sub(r"<(\w+)>", lambda name: str(values[name[1]]), text))
+    return path
+
+
+class Site:
+    """A folder, two processors, and the upstreams; `stack` ends what is started."""
+
+    def __init__(self, folder: Path, niceness: int, stack: ExitStack) -> None:
+        self.folder = folder
+        self.fixed_port = free_port()
+        self.stream_port = free_port()
+        self.gateway_lane, self.load_lane = lanes(niceness)
+        self._stack = stack
+        self._write_bodies()
+        self._start_upstreams()
+
+    def body(self, model: str) -> Path:
+        """The file with the body that asks a model."""
+        return self.folder / f"{model}.json"
+
+    def events_sent(self) -> int:
+        """How many events of streams the upstream has written so far."""
+        return int(get(self.stream_port, "/sent"))
+
+    def port_of(self, model: str) -> int:
+        """The upstream that has a model."""
+        return self.fixed_port if model == FIXED else self.stream_port
+
+    def _write_bodies(self) -> None:
+        for model in (FIXED, *STREAMS):
+            self.body(model).write_bytes(chat_body(model))
+
+    def _start_upstreams(self) -> None:
+        config = fill_in("nginx_upstream.conf", self.folder, folder=self.folder, fixed_port=self.fixed_port)
+        nginx = (tool("nginx"), "-c", str(config), "-p", str(self.folder))
+        self._start(self.load_lane, nginx, "upstream-fixed", self.fixed_port)
+        streaming = python("upstream", str(self.stream_port))
+        self._start(self.load_lane, streaming, "upstream-stream", self.stream_port)
+
+    def _start(self, lane: Lane, command: tuple[str, ...], name: str, port: int) -> None:
+        program = lane.start(command, self.folder / f"{name}.out")
+        self._stack.callback(program.stop)
+        deadline = time.monotonic() + WAIT_S
+        while not answers(port):
+            if program.ended or time.monotonic() > deadline:
+                raise Failed(f"{name} did not start: {program.complaint()}")
+            time.sleep(0.02)
+
+
+def chat_body(model: str) -> bytes:
+    """A chat of some 960 bytes; a stream is asked to tell its usage."""
+    streamed = model != FIXED
+    body = {
+        "model": model,
+        "messages": [{"role": role, "content": content} for role, content in MESSAGES],
+        "temperature": 0.7,
+        "top_p": 0.95,
+        "max_tokens": 256,
+        "stream": streamed,
+        "user": "bench-user-0001",
+    }
+    return msgspec.json.encode(body | ({"stream_options": {"include_usage": True}} if streamed else {}))
+
+
+def get(port: int, path: str) -> bytes:
+    """The body of what an upstream answers."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=WAIT_S)
+    try:
+        connection.request("GET", path)
+        return connection.getresponse().read()
+    finally:
+        connection.close()
+
+
+def answers(port: int) -> bool:
+    """Somebody answers there."""
+    try:
+        get(port, "/sent")
+    except (OSError, http.client.HTTPException):
+        return False
+    return True
