@@ -11,8 +11,11 @@ Lane = Literal["interactive", "batch"]
 
 
 @dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(msgspec.field,))
-class Record(msgspec.Struct, frozen=True, omit_defaults=True):
-    """An immutable value, made by naming its fields; all structs of the contract derive from it."""
+class Record(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+    """An immutable value, made by naming its fields; all structs of the contract derive from it.
+
+    The garbage collector does not look at them: values that cannot change cannot form a circle.
+    """
 
 
 class Usage(Record):

@@ -1,7 +1,7 @@
 """What a page of usage records adds to the sums people read."""
 
 from collections.abc import Iterable
-from datetime import UTC
+from datetime import UTC, date
 
 from events.usage import Completed, Settled, UsageRecord
 from events.words import Record, Usage
@@ -35,29 +35,38 @@ class UsageSum(Record):
 
 
 def increments(records: Iterable[UsageRecord]) -> tuple[Increment, ...]:
-    """One increment for each line the records bill; its order follows the records."""
-    sums: dict[Line, Increment] = {}
+    """One increment for each line the records bill, in the order of its first record."""
+    sums: dict[tuple[str, str, str, int], list[int]] = {}
     for record in records:
         if not isinstance(record, Completed | Settled) or not record.billed:
             continue
-        line = Line(
-            tenant=record.tenant,
-            key=record.key,
-            model=record.model,
-            day=record.at.astimezone(UTC).date().isoformat(),
-        )
-        before = sums.get(line) or Increment(line=line, requests=0, usage=Usage(), estimated=0)
-        sums[line] = Increment(
-            line=line,
-            requests=before.requests + _requests(record),
-            usage=before.usage + record.usage,
-            estimated=before.estimated + _estimated(record),
-        )
-    return tuple(sums.values())
+        line = (record.tenant, record.key, record.model, record.at.astimezone(UTC).toordinal())
+        total = sums.get(line)
+        if total is None:
+            total = sums[line] = [0] * 6
+        _add(total, record)
+    return tuple(_increment(line, total) for line, total in sums.items())
 
 
-def _requests(record: Completed | Settled) -> int:
-    return -1 if isinstance(record, Settled) and record.id.startswith("rev:") else 1
+def _add(total: list[int], record: Completed | Settled) -> None:
+    usage = record.usage
+    total[0] += -1 if isinstance(record, Settled) and record.id.startswith("rev:") else 1
+    total[1] += usage.input
+    total[2] += usage.output
+    total[3] += usage.cached
+    total[4] += usage.reasoning
+    total[5] += _estimated(record)
+
+
+def _increment(line: tuple[str, str, str, int], total: list[int]) -> Increment:
+    tenant, key, model, day = line
+    requests, input_, output, cached, reasoning, estimated = total
+    return Increment(
+        line=Line(tenant=tenant, key=key, model=model, day=date.fromordinal(day).isoformat()),
+        requests=requests,
+        usage=Usage(input=input_, output=output, cached=cached, reasoning=reasoning),
+        estimated=estimated,
+    )
 
 
 def _estimated(record: Completed | Settled) -> int:

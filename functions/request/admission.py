@@ -10,6 +10,7 @@ from events.words import Problem, Refusal
 CHAT = "/v1/chat/completions"
 BYTES_PER_TOKEN = 4  # of English text, https://help.openai.com/en/articles/4936856
 IMAGE_TOKENS = 256  # what Gemma 3 spends on one image
+LIST = ord("[")
 CONTEXT_LENIENCY = 1.5  # an estimate refuses only what is far over; the engine judges the rest
 
 
@@ -77,8 +78,8 @@ def estimate_input(messages: Sequence[ChatMessage]) -> int:
     """About how many tokens the prompt has: its UTF-8 bytes by four, images at a flat rate."""
     total = 0
     for message in messages:
-        raw = bytes(message.content)
-        total += _estimate_parts(raw) if raw.startswith(b"[") else len(raw) - 2
+        raw = memoryview(message.content)  # not copied: most content is text, and only its length counts
+        total += _estimate_parts(bytes(raw)) if raw[0] == LIST else raw.nbytes - 2
     return max(1, total // BYTES_PER_TOKEN)
 
 

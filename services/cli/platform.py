@@ -18,6 +18,10 @@ TIMEOUT_S = 90.0
 Json = dict[str, Any]  # what an endpoint answered, shown as it is
 
 
+class NotThere(Invalid):
+    """There is nothing of that name for whoever asked."""
+
+
 class Platform:
     """A running platform, and the keys to it."""
 
@@ -39,16 +43,19 @@ class Platform:
         return self._call(method, f"/admin/v1{path}", content, self._admin_key(), headers or {})
 
     def stream(self, method: str, path: str, body: bytes, *, admin: bool = False) -> Iterator[bytes]:
-        """The lines of an answer as they come."""
+        """The lines of an answer as they come. Raises `Unavailable` where the connection breaks."""
         key = self._admin_key() if admin else self.api_key()
         response = self._open(method, path, body, key, {}, timeout_s=None)
         if response.status >= 400:
-            raise _error(response.status, response.read())
-        return iter(response)
+            raise _error(response.status, self._read(response))
+        try:
+            yield from response
+        except (OSError, http.client.HTTPException) as error:
+            raise self._broken(error) from error
 
     def _call(self, method: str, path: str, body: bytes, key: str, headers: dict[str, str]) -> Json:
         response = self._open(method, path, body, key, headers, timeout_s=TIMEOUT_S)
-        content = response.read()
+        content = self._read(response)
         if response.status >= 400:
             raise _error(response.status, content)
         answer: Json = msgspec.json.decode(content or b"{}")
@@ -68,6 +75,15 @@ class Platform:
             raise Unavailable(
                 f"No platform answers at {self.url} ({error}). Start one with: penstock up."
             ) from error
+
+    def _read(self, response: http.client.HTTPResponse) -> bytes:
+        try:
+            return response.read()
+        except (OSError, http.client.HTTPException) as error:
+            raise self._broken(error) from error
+
+    def _broken(self, error: Exception) -> Unavailable:
+        return Unavailable(f"The connection to {self.url} broke ({error}).")
 
     def api_key(self) -> str:
         """`PENSTOCK_API_KEY`, else the development key in the data folder."""
@@ -107,5 +123,5 @@ def _error(status: int, content: bytes) -> PenstockError:
         message = str(msgspec.json.decode(content)["error"]["message"])
     except (msgspec.DecodeError, KeyError, TypeError):
         message = f"The platform answered with status {status}."
-    kinds: dict[int, type[PenstockError]] = {409: Conflict, 429: Refused}
+    kinds: dict[int, type[PenstockError]] = {404: NotThere, 409: Conflict, 429: Refused}
     return kinds.get(status, Unavailable if status >= 500 else Invalid)(message)

@@ -12,13 +12,15 @@ from services.pool.sse import read_answer
 
 class Judgement(Record):
     """`again` says whether another attempt may help: "free" where the engine was only busy or away, so
-    that it is no failed attempt, "counted" where the attempt failed.
+    that it is no failed attempt, "counted" where the attempt failed. With a `status_code` the problem is
+    told in the engine's own words, which may quote the prompt.
     """
 
     outcome: Outcome
     usage: Usage | None = None
     body: bytes | None = None
     problem: Problem | None = None
+    status_code: int | None = None
     again: Literal["no", "free", "counted"] = "no"
     retry_after_s: int | None = None
 
@@ -39,11 +41,9 @@ def judge(result: EngineAnswer | Failure, model: str) -> Judgement:
             again="free",
             retry_after_s=refusal.retry_after_s,
         )
-    return Judgement(
-        outcome="engine_error",
-        problem=refusal.problem,
-        again="no" if refusal.status < 500 else "counted",
-    )
+    if refusal.status < 500:
+        return Judgement(outcome="engine_error", problem=refusal.problem, status_code=refusal.status)
+    return Judgement(outcome="engine_error", problem=refusal.problem, again="counted")
 
 
 def _whole(body: bytes, model: str) -> Judgement:

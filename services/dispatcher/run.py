@@ -1,7 +1,6 @@
 """One claimed request, from its claim to what is stored of it."""
 
 import asyncio
-import contextlib
 import logging
 from datetime import datetime, timedelta
 
@@ -9,7 +8,7 @@ from msgspec.structs import replace
 
 from events.requests import Answer, RequestDocument, Versioned
 from events.usage import Completed, Outcome, Started, UsageRecorded
-from events.words import Conflict, Invalid, Refusal, Usage, attempt_id, server_problem
+from events.words import Conflict, Invalid, Problem, Refusal, Usage, attempt_id, server_problem
 from functions.request.admission import Admitted, admit
 from functions.request.lifecycle import expired_problem, finish, owed, release, renew
 from services.dispatcher.engine_call import EngineCall
@@ -18,6 +17,7 @@ from services.dispatcher.outbox import pay
 from services.dispatcher.ports import Ports
 from services.front.call import field
 from services.pool.wire import for_engine
+from services.router.errors import error_body
 
 SOURCE = "/dispatcher"
 
@@ -164,11 +164,8 @@ class Run:
     async def _answer(self, judgement: Judgement) -> None:
         """The body first, then one commit: state, where the body is, and the events owed for both."""
         assert judgement.body is not None
+        answer = await self._keep(200, judgement.body)
         document, now = self._document, self._ports.now()
-        body_id = f"{self._attempt}-answer"
-        sealed = await self._ports.sealer.seal(document.tenant, "answer", body_id, judgement.body)
-        keep = now + timedelta(seconds=self._ports.pace.keep_s)
-        await self._ports.bodies.put(body_id, sealed, keep + timedelta(hours=1))
         completed = self._completed("finished", judgement.usage, billed=True)
         page = UsageRecorded(producer=self._ports.recorder.producer, records=(completed,))
         ended = finish(
@@ -177,20 +174,33 @@ class Run:
             now=now,
             keep_s=self._ports.pace.keep_s,
             source=SOURCE,
-            answer=Answer(status_code=200, body_id=body_id),
+            answer=answer,
             also_owed=(owed(document, page, now, SOURCE),),
         )
         await self._end(ended)
 
+    async def _keep(self, status_code: int, body: bytes) -> Answer:
+        """Stores what the engine said, sealed for its caller."""
+        tenant, body_id = self._document.tenant, f"{self._attempt}-answer"
+        sealed = await self._ports.sealer.seal(tenant, "answer", body_id, body)
+        keep = self._ports.now() + timedelta(seconds=self._ports.pace.keep_s)
+        await self._ports.bodies.put(body_id, sealed, keep + timedelta(hours=1))
+        return Answer(status_code=status_code, body_id=body_id)
+
     async def _fail(self, judgement: Judgement) -> None:
         expired = judgement.outcome == "deadline" and judgement.again == "no"
+        answer, problem, status = None, judgement.problem, judgement.status_code
+        if problem is not None and status is not None:
+            answer = await self._keep(status, error_body(problem))
+            problem = Problem(message=f"The engine refused the request with status {status}.")
         ended = finish(
             self._document,
             "expired" if expired else "failed",
             now=self._ports.now(),
             keep_s=self._ports.pace.keep_s,
             source=SOURCE,
-            problem=judgement.problem,
+            answer=answer,
+            problem=problem,
         )
         await self._end(ended)
         self._record(judgement.outcome)
@@ -212,9 +222,13 @@ class Run:
         return self._ports.now() + timedelta(seconds=pause_s)
 
     async def give_back(self) -> None:
-        """The process must stop: somebody else runs it again."""
-        with contextlib.suppress(Conflict):
+        """The process must stop: somebody else runs it again, unless it has just been concluded."""
+        if self._document.state != "running":
+            return
+        try:
             await self._write(release(self._document))
+        except Conflict:
+            return  # a write that was under way has concluded it, or somebody else has it
         self._record("shutdown")
 
     async def _superseded(self) -> None:

@@ -51,8 +51,12 @@ def find_engine() -> Engine | None:
 
 def named_engine(url: str) -> Engine:
     """The engine at a base URL. Raises `Invalid` where none answers there with a model."""
-    parts = urlsplit(url)
-    if parts.scheme != "http" or not parts.hostname:
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme == "http" and parts.hostname and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable:
         raise Invalid(f"The engine {url!r} is not a base URL like http://127.0.0.1:11434.")
     base = f"http://{parts.netloc}"
     found = probe("engine", base, NAMED_TIMEOUT_S)
@@ -72,7 +76,7 @@ def probe(name: str, url: str, timeout_s: float) -> Engine | None:
         if response.status != 200:
             return None
         rows = msgspec.json.decode(body, type=_Models).data
-    except (OSError, http.client.HTTPException, msgspec.DecodeError):
+    except (OSError, http.client.HTTPException, ValueError, RecursionError):
         return None
     finally:
         connection.close()

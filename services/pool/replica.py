@@ -4,6 +4,7 @@ import asyncio
 import time
 from urllib.parse import urlsplit
 
+from events.words import Invalid
 from services.pool.connection import Connection
 from services.pool.flight import Failure, Flight, Receiver
 
@@ -14,10 +15,13 @@ class Replica:
     """Speaks HTTP/1.1 to one base URL over as many keep-alive connections as are needed at once."""
 
     def __init__(self, url: str) -> None:
-        parts = urlsplit(url)
         self.url = url.rstrip("/")
-        self.host = parts.hostname or ""
-        self.port = parts.port or 80
+        try:
+            parts = urlsplit(url)
+            self.host = parts.hostname or ""
+            self.port = parts.port or 80
+        except ValueError as error:
+            raise Invalid(f"The replica {url!r} is not a base URL like http://host:port.") from error
         self.in_flight = 0
         self._heads: dict[str, bytes] = {}
         self._idle: list[Connection] = []

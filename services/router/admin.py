@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from datetime import date, datetime
 from typing import Protocol, TypeVar
+from urllib.parse import unquote
 
 import msgspec
 from msgspec.structs import asdict
@@ -201,9 +202,10 @@ class AdminApi:
 
     async def revoke_key(self, request: Request) -> Response:
         """Ends a key at once."""
-        key = await self._keys.revoke(request.path_params["key"], self._now())
+        name = unquote(request.path_params["key"])
+        key = await self._keys.revoke(name, self._now())
         if key is None:
-            problem = Problem(message=f"There is no key {request.path_params['key']}.", code="key_not_found")
+            problem = Problem(message=f"There is no key {name}.", code="key_not_found")
             return refuse(Refusal(status=404, problem=problem))
         self._changed()
         return answer(_key_view(key))
@@ -222,7 +224,7 @@ class AdminApi:
 
     async def ingest(self, request: Request) -> Response:
         """Publishes a body on a tenant's ingest topic, as an app would."""
-        tenant = request.path_params["tenant"]
+        tenant = unquote(request.path_params["tenant"])
         if await self._keys.tenant(tenant) is None:
             raise Invalid(f"There is no tenant {tenant!r}; make it with: penstock tenants create.")
         ingested = await self._ingest(

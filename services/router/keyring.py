@@ -1,16 +1,19 @@
 """The API keys a router has seen, in memory; a key not seen yet costs one read, shared by all who wait."""
 
 import asyncio
+import logging
 from collections import OrderedDict
 from collections.abc import Callable
 from datetime import datetime
 from typing import Protocol
 
-from events.words import ApiKey
+from events.words import ApiKey, Unavailable
 from services.router.credentials import digest, well_formed
 
 REMEMBERED = 100_000
 UNKNOWN_FOR_S = 5.0
+
+log = logging.getLogger("penstock.router")
 
 
 class Keys(Protocol):
@@ -72,6 +75,15 @@ class KeyRing:
         if revision != self._revision:
             self._revision = revision
             self.forget()
+
+    async def follow(self, every_s: float) -> None:
+        """Refreshes for ever; a store that is away is asked again."""
+        while True:
+            await asyncio.sleep(every_s)
+            try:
+                await self.refresh()
+            except Unavailable as error:
+                log.warning("changes of the key ring cannot be read: %s", error)
 
     def forget(self) -> None:
         """Everything is read again when it is next needed."""

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from events.bus import Message, Publisher
 from events.config import Config
-from events.requests import FINAL, RequestDocument, State, Versioned
+from events.requests import FINAL, Answer, RequestDocument, State, Versioned
 from events.words import ApiKey, Conflict, Problem, Refusal
 from functions.request.intake import Taken, Terms, accepted, take
 from functions.request.lifecycle import cancel, owed
@@ -163,7 +163,8 @@ class RequestQueue:
         await self._requests.replace(replace(document, owed=()), version)
 
     async def resource(self, document: RequestDocument) -> bytes:
-        """The JSON a caller reads."""
+        """The JSON a caller reads; what the engine said of a failed request is its error."""
+        body, failed = await self._body(document), document.state == "failed"
         return msgspec.json.encode(
             {
                 "id": document.id,
@@ -174,22 +175,32 @@ class RequestQueue:
                 "model": document.model or None,
                 "lane": document.lane,
                 **({"custom_id": document.custom_id} if document.custom_id else {}),
-                "response": await self._response(document),
-                "error": _error(document.problem),
+                "response": None if failed else _response(document.answer, body),
+                "error": _told(body) if failed and body else _error(document.problem),
             }
         )
 
-    async def _response(self, document: RequestDocument) -> dict[str, int | msgspec.Raw] | None:
+    async def _body(self, document: RequestDocument) -> bytes | None:
+        """What the engine said, where it is still kept."""
         answer = document.answer
         sealed = await self._bodies.get(answer.body_id) if answer else None
         if answer is None or sealed is None:
             return None
-        body = await self._sealer.open(document.tenant, "answer", answer.body_id, sealed)
-        return {"status_code": answer.status_code, "body": msgspec.Raw(body)}
+        return await self._sealer.open(document.tenant, "answer", answer.body_id, sealed)
 
 
 def _seconds(time: datetime) -> int:
     return int(time.astimezone(UTC).timestamp())
+
+
+def _response(answer: Answer | None, body: bytes | None) -> dict[str, int | msgspec.Raw] | None:
+    if answer is None or body is None:
+        return None
+    return {"status_code": answer.status_code, "body": msgspec.Raw(body)}
+
+
+def _told(body: bytes) -> msgspec.Raw:
+    return msgspec.json.decode(body, type=dict[str, msgspec.Raw])["error"]
 
 
 def _error(problem: Problem | None) -> dict[str, str | None] | None:

@@ -41,7 +41,10 @@ async def _rehearse(settings: Settings, stack: AsyncExitStack) -> Chosen:
         raise Invalid(f"PENSTOCK_REHEARSAL_PROFILE is {settings.rehearsal_profile!r}; use one of {known}.")
     log_path = Path(settings.rehearsal_log) if settings.rehearsal_log else None
     rehearsal = RehearsalEngine(Options(profile=profile, log_path=log_path))
-    port = await rehearsal.start("127.0.0.1", 0)
+    try:
+        port = await rehearsal.start("127.0.0.1", 0)
+    except OSError as error:
+        raise Invalid(f"PENSTOCK_REHEARSAL_LOG: {log_path} cannot be written: {error.strerror}.") from error
     stack.push_async_callback(rehearsal.close)
     made = Engine(name="rehearsal", url=f"http://127.0.0.1:{port}", models=(rehearsal.options.model,))
     return Chosen(
@@ -52,8 +55,13 @@ async def _rehearse(settings: Settings, stack: AsyncExitStack) -> Chosen:
 def read_file(path: Path) -> Config:
     """The document in a YAML file. Raises `Invalid` where it cannot be read."""
     try:
-        return read(yaml.safe_load(path.read_text()))
+        config = read(yaml.safe_load(path.read_text(encoding="utf-8")))
     except OSError as error:
         raise Invalid(f"PENSTOCK_CONFIG: {path} cannot be read: {error.strerror}.") from error
+    except UnicodeDecodeError as error:
+        raise Invalid(f"PENSTOCK_CONFIG: {path} is not UTF-8 text.") from error
     except yaml.YAMLError as error:
         raise Invalid(f"PENSTOCK_CONFIG: {path} is not YAML: {error}.") from error
+    if not config.models:
+        raise Invalid(f"PENSTOCK_CONFIG: {path} has no models: name at least one model.")
+    return config

@@ -28,7 +28,8 @@ def api_key(folder: Path, settings: Settings) -> str:
     """The development key: the one given, else the one made at the first start."""
     key = settings.api_key or read_or_create(folder / "api-key", mint)
     if not well_formed(key):
-        raise Invalid("PENSTOCK_API_KEY is not an API key of Penstock; make one with: penstock keys create.")
+        named = "PENSTOCK_API_KEY" if settings.api_key else folder / "api-key"
+        raise Invalid(f"{named} is not an API key of Penstock; make one with: penstock keys create.")
     return key
 
 

@@ -1,6 +1,7 @@
 """The whole platform in one process on SQLite: the wiring of `penstock up`."""
 
 import asyncio
+import errno
 import logging
 import os
 import secrets
@@ -15,7 +16,7 @@ from events.bus import Message
 from events.catalog import JOBS, Subscription, subscriptions
 from events.config import Config
 from events.envelope import Envelope
-from events.words import Record
+from events.words import Conflict, Invalid, Record
 from functions.metering import handler as metering
 from functions.request import handler as request
 from functions.request.admission import CHAT
@@ -81,6 +82,7 @@ class LocalPlatform:
         self._stack = AsyncExitStack()
         self._workers = Workers()
         self._producer = secrets.token_hex(8)
+        self._wired = False
         self._random = Random(secrets.randbits(64))  # noqa: S311  (spreads claims, guards nothing)
 
     async def start(self) -> Started:
@@ -88,8 +90,7 @@ class LocalPlatform:
         try:
             return await self._start()
         except BaseException:
-            await self._workers.stop()
-            await self._stack.aclose()
+            await self._end(0)
             raise
 
     async def _start(self) -> Started:
@@ -105,8 +106,9 @@ class LocalPlatform:
         key = first_start.api_key(folder.path, settings)
         await first_start.ensure_tenant(self._stores.keys, key, utc_now)
         self._wire(first_start.admin_key(folder.path, settings))
+        self._wired = True
         await self._run_functions()
-        port = await self._front.listen(settings.host, settings.port)
+        port = await self._listen(self._front, settings.port, "--port")
         metrics_port = await self._listen_for_metrics()
         url, metrics_url = self._url(port), self._url(metrics_port)
         folder.announce(Running(url=url, metrics_url=metrics_url, pid=os.getpid()))
@@ -252,7 +254,7 @@ class LocalPlatform:
         for tenant in await self._stores.keys.tenants():
             await self._ingest.open(tenant.id)
         self._workers.start(self._scheduler.run(), "scheduler")
-        self._workers.start(self._poll_keys(), "key poll")
+        self._workers.start(self._ring.follow(KEY_POLL_S), "key poll")
         self._exchanges.start()
         self._pool.start()
 
@@ -280,26 +282,40 @@ class LocalPlatform:
         )
         self._workers.start(consumer.run(), subscription.name)
 
-    async def _poll_keys(self) -> None:
-        while True:
-            await asyncio.sleep(KEY_POLL_S)
-            await self._ring.refresh()
+    async def _listen(self, front: Front, port: int, option: str) -> int:
+        host = self._settings.host
+        try:
+            return await front.listen(host, port)
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                raise Conflict(
+                    f"The port {port} on {host} is taken. Stop what uses it, or choose another with {option} "
+                    "(0 takes any free one)."
+                ) from error
+            raise Invalid(f"Nothing can listen on {host}, port {port}: {error.strerror or error}.") from error
 
     async def _listen_for_metrics(self) -> int:
         """On the port asked for; where none was, on the usual one or any that is free."""
-        asked, host = self._settings.metrics_port, self._settings.host
+        asked, option = self._settings.metrics_port, "--metrics-port"
         if asked is not None:
-            return await self._exposition.listen(host, asked)
+            return await self._listen(self._exposition, asked, option)
         try:
-            return await self._exposition.listen(host, METRICS_PORT)
-        except OSError:
-            return await self._exposition.listen(host, 0)
+            return await self._listen(self._exposition, METRICS_PORT, option)
+        except Conflict:
+            return await self._listen(self._exposition, 0, option)
 
     # --- the end
 
     async def stop(self) -> None:
         """Drains: no new calls, those under way end within `drain_s` or are ended in-band."""
-        grace_s = self._settings.drain_s
+        await self._end(self._settings.drain_s)
+
+    async def _end(self, grace_s: float) -> None:
+        if self._wired:
+            await self._drain(grace_s)
+        await self._stack.aclose()
+
+    async def _drain(self, grace_s: float) -> None:
         self._health.draining = True
         draining = asyncio.create_task(self._front.close(grace_s + 1))
         await asyncio.gather(self._exchanges.drain(grace_s), self._dispatcher.stop(grace_s))
@@ -309,7 +325,6 @@ class LocalPlatform:
         await self._recorder.close()
         await self._workers.stop()
         self._pool.close()
-        await self._stack.aclose()
 
 
 def deadlines(settings: Settings) -> Deadlines:

@@ -3,12 +3,14 @@
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
 
 from events.words import Invalid, Record
 
 PREFIX = "PENSTOCK_"
+Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
 SECRET = frozenset({"api_key", "admin_key"})
 
 
@@ -28,8 +30,8 @@ class Settings(Record):
 
     data_dir: str
     host: str = "127.0.0.1"
-    port: int = 4747
-    metrics_port: int | None = None
+    port: Port = 4747
+    metrics_port: Port | None = None
     engine: str | None = None
     config: str | None = None
     api_key: str | None = None

@@ -5,7 +5,7 @@ import sys
 import click
 import msgspec
 
-from events.words import Invalid, PenstockError
+from events.words import Invalid, PenstockError, Unavailable
 from services.cli import options, platform
 
 Turn = dict[str, str]
@@ -57,7 +57,9 @@ def _ask(there: platform.Platform, model: str, turns: list[Turn], *, as_json: bo
     body = msgspec.json.encode({"model": model, "messages": turns, "stream": True})
     answer = ""
     for line in there.stream("POST", "/v1/chat/completions", body):
-        if not line.startswith(b"data:") or line.strip() == b"data: [DONE]":
+        if line.strip() == b"data: [DONE]":
+            break
+        if not line.startswith(b"data:"):
             continue
         event = msgspec.json.decode(line[5:])
         if as_json:
@@ -69,6 +71,9 @@ def _ask(there: platform.Platform, model: str, turns: list[Turn], *, as_json: bo
         answer += piece
         if not as_json:
             click.echo(piece, nl=False)
+    else:
+        click.echo()
+        raise Unavailable("The connection ended before the answer was whole.")
     if not as_json:
         click.echo()
     return answer

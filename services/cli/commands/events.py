@@ -3,6 +3,7 @@
 import click
 import msgspec
 
+from events.words import Unavailable
 from services.cli import options, platform
 
 COLOURS = {
@@ -52,6 +53,8 @@ def tail(
                 return
     except KeyboardInterrupt:
         click.echo()
+        return
+    raise Unavailable(f"The platform at {there.url} ended the conversation.")
 
 
 def _matches(event: platform.Json, wanted: str | None, tenant: str | None, subject: str | None) -> bool:

@@ -2,6 +2,7 @@
 
 import re
 from datetime import UTC, datetime, timedelta
+from urllib.parse import quote, urlencode
 
 import click
 
@@ -50,7 +51,7 @@ def create(tenant: str, name: str, expires: str | None, data_dir: str | None, as
 @options.json_output
 def list_keys(tenant: str | None, data_dir: str | None, as_json: bool) -> None:
     """List keys: who they act for, when they end; never the keys themselves."""
-    query = f"?tenant={tenant}" if tenant else ""
+    query = f"?{urlencode({'tenant': tenant})}" if tenant else ""
     found = platform.find(data_dir).admin("GET", f"/keys{query}")["data"]
     if as_json:
         show.as_json(found)
@@ -64,7 +65,7 @@ def list_keys(tenant: str | None, data_dir: str | None, as_json: bool) -> None:
 @options.json_output
 def revoke(key: str, data_dir: str | None, as_json: bool) -> None:
     """End the key with the id KEY (as `keys list` shows it) at once."""
-    ended = platform.find(data_dir).admin("POST", f"/keys/{key}/revoke")
+    ended = platform.find(data_dir).admin("POST", f"/keys/{quote(key, safe='')}/revoke")
     if as_json:
         show.as_json(ended)
     else:
@@ -75,10 +76,12 @@ def expires_at(text: str | None, now: datetime) -> datetime | None:
     """A time from a span like `30d` or an RFC 3339 time. Raises `Invalid`."""
     if text is None:
         return None
-    if span := re.fullmatch(r"(\d{1,6})([mhdw])", text):
-        return now + timedelta(**{UNITS[span[2]]: int(span[1])})
     try:
+        if span := re.fullmatch(r"(\d{1,6})([mhdw])", text):
+            return now + timedelta(**{UNITS[span[2]]: int(span[1])})
         time = datetime.fromisoformat(text)
     except ValueError as error:
         raise Invalid(f"--expires {text!r} is neither a span (12h, 30d) nor an RFC 3339 time.") from error
+    except OverflowError as error:
+        raise Invalid(f"--expires {text!r} is too far away.") from error
     return time if time.tzinfo else time.replace(tzinfo=UTC)

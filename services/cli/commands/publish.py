@@ -1,6 +1,8 @@
 """`penstock publish`."""
 
 import sys
+import time
+from urllib.parse import quote
 
 import click
 import msgspec
@@ -8,6 +10,8 @@ import msgspec
 from events.words import Invalid
 from services.cli import options, platform, show
 
+APPEARS_WITHIN_S = 5.0
+PAUSE_S = 0.05
 ENDED = frozenset({"completed", "failed", "cancelled", "expired"})
 
 
@@ -40,11 +44,11 @@ def command(
     """
     there = platform.find(data_dir)
     content = _content(body, prompt, model, there)
-    path = f"/tenants/{tenant}/ingest"
+    path = f"/tenants/{quote(tenant, safe='')}/ingest"
     headers = {"idempotency-key": idempotency_key} if idempotency_key else {}
     published = there.admin("POST", path, content, headers)
     if wait:
-        _wait(published["request_id"], there, as_json=as_json)
+        _wait(published["request_id"], tenant, there, as_json=as_json)
     elif as_json:
         show.as_json(published)
     else:
@@ -67,11 +71,10 @@ def _content(body: str | None, prompt: str | None, model: str | None, there: pla
     return body.encode()
 
 
-def _wait(request_id: str, there: platform.Platform, *, as_json: bool) -> None:
-    while True:
-        found = _read(request_id, there)
-        if found is not None and found["status"] in ENDED:
-            break
+def _wait(request_id: str, tenant: str, there: platform.Platform, *, as_json: bool) -> None:
+    found = _appeared(request_id, tenant, there)
+    while found["status"] not in ENDED:
+        found = there.public("GET", f"/v1/requests/{request_id}?wait=30")
     if as_json:
         show.as_json(found)
     elif found["response"]:
@@ -80,9 +83,16 @@ def _wait(request_id: str, there: platform.Platform, *, as_json: bool) -> None:
         raise Invalid(f"{request_id} {found['status']}: {found['error']['message']}")
 
 
-def _read(request_id: str, there: platform.Platform) -> platform.Json | None:
-    """The request, or None while the request function has not stored it yet."""
-    try:
-        return there.public("GET", f"/v1/requests/{request_id}?wait=30")
-    except Invalid:
-        return None
+def _appeared(request_id: str, tenant: str, there: platform.Platform) -> platform.Json:
+    """The request, once the request function has stored it."""
+    deadline = time.monotonic() + APPEARS_WITHIN_S
+    while True:
+        try:
+            return there.public("GET", f"/v1/requests/{request_id}?wait=30")
+        except platform.NotThere as error:
+            if time.monotonic() > deadline:
+                raise Invalid(
+                    f"{request_id} was published, but cannot be read with this key. Another tenant's key "
+                    f"cannot: set PENSTOCK_API_KEY to one of {tenant}."
+                ) from error
+            time.sleep(PAUSE_S)

@@ -1,7 +1,6 @@
 """`penstock up`."""
 
 import asyncio
-import errno
 import signal
 import sys
 from collections.abc import Coroutine
@@ -9,11 +8,11 @@ from collections.abc import Coroutine
 import click
 import msgspec
 
-from events.words import Conflict
 from services.cli import options
 from services.cli.version import version
 from services.runtime.local import LocalPlatform, Started
 from services.runtime.logs import set_up_logs
+from services.runtime.memory import settle
 from services.runtime.settings import Settings, read_settings
 
 
@@ -58,15 +57,8 @@ async def serve(settings: Settings, *, as_json: bool) -> None:
         if sys.platform != "win32":
             loop.add_signal_handler(name, stopped.set)
     platform = LocalPlatform(settings)
-    try:
-        started = await platform.start()
-    except OSError as error:
-        if error.errno != errno.EADDRINUSE:
-            raise
-        raise Conflict(
-            f"The port {settings.port} on {settings.host} is taken. Stop what uses it, or choose another "
-            "with --port (0 takes any free one)."
-        ) from error
+    started = await platform.start()
+    settle()
     click.echo(_json_line(started) if as_json else _welcome(started, settings))
     try:
         await stopped.wait()
