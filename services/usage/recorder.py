@@ -16,6 +16,7 @@ from events.words import Unavailable
 MAX_RECORDS = 500  # about 200 KB
 FIRST_RETRY_S = 0.1
 LAST_RETRY_S = 2.0
+CLOSES_WITHIN_S = 5.0
 
 log = logging.getLogger("penstock.usage")
 
@@ -135,7 +136,7 @@ class UsageRecorder:
         except Unavailable as error:
             log.warning("usage records cannot be published: %s", error)
             self.failing = True
-            for waiter in waiters:
+            for waiter in (*waiters, *self._dismissed()):
                 waiter.not_durable()
             await self._publish_later(message)
             self.failing = False
@@ -143,6 +144,13 @@ class UsageRecorder:
         else:
             for waiter in waiters:
                 waiter.durable()
+
+    def _dismissed(self) -> list[Waiter]:
+        """Those whose records have not left yet: the failing page is before them. The records stay."""
+        waiting = [waiter for _, waiter in self._entries if waiter is not None]
+        self._entries = [(record, None) for record, _ in self._entries]
+        self._waited_for = False
+        return waiting
 
     async def _publish_later(self, message: Message) -> None:
         """Tries until it works: the page may hold completions whose starts are durable."""
@@ -156,9 +164,16 @@ class UsageRecorder:
             else:
                 return
 
-    async def close(self) -> None:
-        """Publishes what is left."""
-        while self._entries or self._publishing:
-            self._seal()
-            if self._publishing:
-                await asyncio.wait(self._publishing)
+    async def close(self, within_s: float = CLOSES_WITHIN_S) -> None:
+        """Publishes what is left. Where the bus stays away it is lost: the sweep settles it by estimate."""
+        try:
+            async with asyncio.timeout(within_s):
+                while self._entries or self._publishing:
+                    self._seal()
+                    if self._publishing:
+                        await asyncio.wait(self._publishing)
+        except TimeoutError:
+            log.error("usage records could not be published before the end")  # noqa: TRY400  (no bug of ours)
+            self._entries, self._wanted = [], False
+            for task in self._publishing:
+                task.cancel()

@@ -219,6 +219,14 @@ class Upstream:
         """What happens to the next calls, one each."""
         self._scripts.extend(scripts)
 
+    def forget(self) -> None:
+        """Begins anew: no calls and no connections so far, and a plain answer to each call."""
+        for line in self._lines:
+            line.transport.abort()
+        self.calls.clear()
+        self._scripts.clear()
+        self.always = answers()
+
     async def call(self, number: int = 1) -> Call:
         """The `number`-th call, once it is here."""
         async with asyncio.timeout(PATIENCE_S), self._arrived:

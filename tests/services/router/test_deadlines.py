@@ -132,7 +132,7 @@ async def test_a_slow_client_is_no_silent_engine(tmp_path: Path, engine: Upstrea
 
     engine.will(says_much)
     short = settings(tmp_path, engine.url, idle_timeout_s=0.3)
-    async with running(tmp_path, **short) as platform, platform.connected(receive_buffer=4096) as client:
+    async with running(tmp_path, **short) as platform, platform.connected(receive_buffer=65_536) as client:
         await client.send(wire.request("POST", CHAT, chat(stream=True), platform.keyed()))
         await client.head()
         await asyncio.sleep(0.6)  # longer than the engine may be silent

@@ -139,6 +139,24 @@ async def test_a_store_that_is_away_is_no_verdict_on_a_key(store: Store) -> None
     assert key == await ring.fetch(token)
 
 
+async def test_a_change_is_noticed_even_if_the_store_was_away_in_between(store: Store) -> None:
+    token = mint()
+    ring = store.ring()
+    await store.makes(token)
+    await ring.refresh()
+    await ring.fetch(token)
+    store.away = True
+    following = asyncio.create_task(ring.follow(0.001))
+    await asyncio.sleep(0.02)
+    assert ring.find(token) is not None
+    store.away = False
+    await store.makes(mint())
+    async with asyncio.timeout(10):
+        while ring.find(token) is not None:
+            await asyncio.sleep(0.001)
+    following.cancel()
+
+
 async def test_a_key_revoked_while_it_is_being_read_is_not_remembered_as_good(store: Store) -> None:
     token = mint()
     key, ring = await store.makes(token), store.ring()

@@ -14,6 +14,12 @@ from tests.support.wire import chat
 
 pytestmark = pytest.mark.anyio
 
+
+@pytest.fixture(scope="module")
+def platform(shared_platform: Running) -> Running:
+    return shared_platform
+
+
 # Each way into the platform asks for a key on its own.
 PLACES = {
     "chat": ("POST", CHAT, chat()),

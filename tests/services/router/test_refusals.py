@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.services.router.refusing import refusal
@@ -14,6 +14,12 @@ from tests.support.upstream import Upstream
 from tests.support.wire import chat
 
 pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture(scope="module")
+def platform(shared_platform: Running) -> Running:
+    return shared_platform
+
 
 SYNTAX = {
     "nothing": b"",
@@ -167,7 +173,7 @@ async def test_the_same_mistake_twice_has_two_request_ids(platform: Running) -> 
 VALID = json.loads(chat())
 
 
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40)
 @given(
     field=st.sampled_from(["model", "messages", "stream", "stream_options"]),
     value=st.none() | st.booleans() | st.integers() | st.text(max_size=5) | st.lists(st.integers()),

@@ -250,3 +250,33 @@ async def test_an_engine_that_does_not_stream_though_asked_is_relayed_all_the_sa
 
     assert (200, "application/json") == (answer.status, answer.headers["content-type"])
     assert (7, 3, 0) == await counted(platform)
+
+
+async def test_what_a_cut_stream_gave_is_billed_as_an_estimate(platform: Running, engine: Upstream) -> None:
+    engine.will(begins(delta(""), delta("a"), delta("b"), then=closes))
+    await platform.chat("x" * 40, stream=True)
+
+    row = await platform.usage()
+    assert (10, 2, 12) == tuple(row[name] for name in ("input_tokens", "output_tokens", "estimated_tokens"))
+
+
+async def test_what_gave_no_answer_is_not_billed(platform: Running, engine: Upstream) -> None:
+    engine.will(closes, answers(b"nonsense"), answers(wire.problem(), 500), begins(then=closes))
+    for _ in range(4):
+        assert 502 == (await platform.chat()).status
+    engine.will(answers(completion(usage=usage(7, 3))))
+    await platform.chat()
+
+    row = await platform.usage()
+    assert (1, 7, 3) == (row["requests"], row["input_tokens"], row["output_tokens"])
+
+
+async def test_errors_are_counted_by_their_outcome(platform: Running, engine: Upstream) -> None:
+    engine.will(closes, answers(wire.problem(), 500), answers())
+    async with platform.watching() as watch:
+        for _ in range(3):
+            await platform.chat()
+        outcomes = [(await watch.record("completed"))["outcome"] for _ in range(3)]
+
+    assert ["engine_died", "engine_error", "finished"] == outcomes
+    assert json.loads(completion())["object"] == "chat.completion"

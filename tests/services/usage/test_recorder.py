@@ -166,6 +166,22 @@ async def test_a_bus_that_fails_is_told_to_those_who_wait_and_its_page_kept() ->
         assert ["not durable"] == waiter.heard
 
 
+async def test_a_start_taken_while_an_earlier_page_fails_does_not_wait_for_ever() -> None:
+    async with recording(SHORT) as (recorder, tap):
+        tap.close()
+        recorder.add(progress())
+        await asyncio.sleep(0.01)
+        waiter = Waiting()
+        assert recorder.started(started(), waiter)
+        tap.broken = True
+        tap.open()
+        assert "not durable" == await waiter.news()
+        tap.broken = False
+
+        assert 2 == len(await tap.has(2))
+        assert ["not durable"] == waiter.heard
+
+
 async def test_a_page_keeps_its_id_and_content_however_often_it_is_tried() -> None:
     async with recording(SHORT) as (recorder, tap):
         tap.broken = True
@@ -191,6 +207,20 @@ async def test_while_the_bus_fails_no_start_is_taken() -> None:
         assert not recorder.started(started("late"), late)
         await asyncio.sleep(0.01)
         assert [] == late.heard
+
+
+async def test_closing_gives_up_where_the_bus_stays_away() -> None:
+    async with recording(SHORT) as (recorder, tap):
+        tap.broken = True
+        recorder.add(progress("sealed"))
+        await asyncio.sleep(0.01)
+        recorder.add(progress("not sealed"))
+        async with asyncio.timeout(PATIENCE_S):
+            await recorder.close(0.05)
+        tap.broken = False
+        await recorder.close()
+
+        assert [] == tap.records
 
 
 async def test_closing_publishes_what_is_left() -> None:

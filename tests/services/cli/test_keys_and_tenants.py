@@ -1,0 +1,79 @@
+"""`penstock keys` and `penstock tenants` against a running platform."""
+
+import pytest
+
+from tests.services.cli.conftest import Command
+from tests.support.platform import Running
+
+pytestmark = [pytest.mark.anyio, pytest.mark.slow]
+
+
+async def status(platform: Running, key: str) -> int:
+    answer = await platform.call("GET", "/v1/models", headers={"authorization": f"Bearer {key}"})
+    return answer.status
+
+
+async def test_a_key_is_made_works_and_is_refused_as_soon_as_it_is_revoked(
+    platform: Running, command: Command
+) -> None:
+    made = await command("keys", "create", "--name", "laptop", "--expires", "30d")
+    key = made.out.strip()
+    name = made.err.split()[0]
+    assert (0, 200) == (made.code, await status(platform, key))
+    assert "not shown again" in made.err
+
+    revoked = await command("keys", "revoke", name)
+    assert f"{name} is revoked.\n" == revoked.out
+    assert 401 == await status(platform, key)
+
+
+async def test_a_key_is_made_for_scripts(platform: Running, command: Command) -> None:
+    made = (await command("keys", "create", "--name", "ci", "--json")).json
+
+    assert ("default", "ci", None) == (made["tenant"], made["name"], made["expires_at"])
+    assert 200 == await status(platform, made["key"])
+
+
+async def test_keys_are_listed_but_never_shown(platform: Running, command: Command) -> None:
+    key = (await command("keys", "create", "--name", "laptop")).out.strip()
+    table = await command("keys", "list")
+    rows = (await command("keys", "list", "--json")).json
+
+    assert all(heading in table.out for heading in ("KEY", "TENANT", "NAME", "EXPIRES", "REVOKED"))
+    assert "laptop" in table.out
+    assert {"development", "laptop", "ingest topic"} == {row["name"] for row in rows}
+    assert key not in table.out + str(rows)
+    assert platform.key not in table.out + str(rows)
+
+
+async def test_tenants_are_made_and_listed_with_their_keys(platform: Running, command: Command) -> None:
+    made = await command("tenants", "create", "acme", "--name", "Acme Corp.")
+    key = (await command("keys", "create", "--tenant", "acme", "--json")).json
+    tenants = (await command("tenants", "list", "--json")).json
+    keys = (await command("keys", "list", "--tenant", "acme", "--json")).json
+
+    assert "penstock keys create --tenant acme" in made.out
+    assert [("acme", "Acme Corp."), ("default", "Default")] == [(row["id"], row["name"]) for row in tenants]
+    assert {"acme"} == {row["tenant"] for row in keys}
+    assert key["id"] in [row["id"] for row in keys]
+    assert "Acme Corp." in (await command("tenants", "list")).out
+
+
+FAILS = {
+    "a tenant that is there": (("tenants", "create", "default"), "There is a tenant default already."),
+    "a tenant's id in capitals": (("tenants", "create", "Acme"), "lower-case letters, digits and dashes."),
+    "a name without end": (("tenants", "create", "acme", "--name", "x" * 101), "at most 100"),
+    "a key for nobody": (("keys", "create", "--tenant", "nobody"), "penstock tenants create."),
+    "a key that expired": (("keys", "create", "--expires", "2020-01-01T00:00:00Z"), "a future time"),
+    "a key that expires in words": (("keys", "create", "--expires", "soon"), "neither a span (12h, 30d)"),
+    "a key that expires after all days": (("keys", "create", "--expires", "999999w"), "too far away."),
+    "a key that is not there": (("keys", "revoke", "key_0"), "There is no key key_0."),
+    "a key in odd letters": (("keys", "revoke", "a b/c?d"), "There is no key a b/c?d."),
+}
+
+
+@pytest.mark.parametrize(("arguments", "told"), FAILS.values(), ids=FAILS)
+async def test_what_cannot_be_done_is_told_in_a_sentence(
+    command: Command, arguments: tuple[str, ...], told: str
+) -> None:
+    assert told in (await command(*arguments)).sentence

@@ -1,0 +1,81 @@
+"""What cannot be queued, and what those are told who tried."""
+
+import json
+
+import pytest
+
+from tests.services.router.refusing import refusal
+from tests.support.platform import Running
+from tests.support.wire import chat
+
+pytestmark = pytest.mark.anyio
+
+REQUESTS = "/v1/requests"
+
+
+@pytest.fixture(scope="module")
+def platform(shared_platform: Running) -> Running:
+    return shared_platform
+
+
+def enveloped(**more: object) -> bytes:
+    return json.dumps({"url": "/v1/chat/completions", "body": json.loads(chat()), **more}).encode()
+
+
+BAD: dict[str, tuple[bytes, str | None, str | None]] = {
+    "no JSON": (b"hello", "invalid_json", None),
+    "not UTF-8": (b'{"model": "\xff"}', "invalid_json", None),
+    "not UTF-8 in a name": (b'{"\xff": 1}', None, None),
+    "a list": (b"[]", None, None),
+    "no messages": (b'{"model": "gemma", "messages": []}', "empty_array", "messages"),
+    "a stream": (chat(stream=True), "stream_not_supported", "stream"),
+    "an envelope without a url": (b'{"body": {}}', "invalid_request", None),
+    "an envelope to elsewhere": (enveloped(url="/v1/embeddings"), "invalid_request", "url"),
+    "another method": (enveloped(method="GET"), "invalid_request", "method"),
+    "an unknown option": (enveloped(colour="red"), "invalid_request", None),
+    "an unknown lane": (enveloped(lane="fast"), "invalid_request", "lane"),
+    "a long custom id": (enveloped(custom_id="x" * 65), "invalid_request", "custom_id"),
+    "a deadline in words": (enveloped(deadline="soon"), "invalid_request", "deadline"),
+    "a deadline that passed": (enveloped(deadline=-1), "invalid_request", "deadline"),
+    "a deadline without a zone": (enveloped(deadline="2030-01-01T00:00:00"), "invalid_request", "deadline"),
+    "a deadline without end": (enveloped(deadline="inf"), "invalid_request", "deadline"),
+    "a deadline that is no number": (enveloped(deadline="nan"), "invalid_request", "deadline"),
+    "a deadline after all days": (enveloped(deadline=1e300), "invalid_request", "deadline"),
+    "a body in an envelope that is text": (
+        b'{"url": "/v1/chat/completions", "body": "hello"}',
+        None,
+        None,
+    ),
+    "depth": (b'{"body": ' + b"[" * 50_000, "invalid_json", None),
+}
+
+
+@pytest.mark.parametrize(("body", "code", "param"), BAD.values(), ids=BAD)
+async def test_what_cannot_be_queued_is_refused(
+    platform: Running, body: bytes, code: str | None, param: str | None
+) -> None:
+    refusal(await platform.call("POST", REQUESTS, body), 400, code, param)
+
+
+async def test_an_unknown_model_is_refused(platform: Running) -> None:
+    refusal(await platform.call("POST", REQUESTS, chat(model="gpt-9")), 404, "model_not_found", "model")
+
+
+@pytest.mark.parametrize(
+    ("header", "param"), [("x-penstock-lane", "lane"), ("x-penstock-deadline", "deadline")]
+)
+async def test_a_bad_option_in_a_header_is_refused(platform: Running, header: str, param: str) -> None:
+    answer = await platform.call("POST", REQUESTS, chat(), {header: "nonsense"})
+
+    refusal(answer, 400, "invalid_request", param)
+
+
+async def test_another_media_type_is_refused(platform: Running) -> None:
+    answer = await platform.call("POST", REQUESTS, chat(), {"content-type": "text/plain"})
+
+    refusal(answer, 415, "unsupported_media_type")
+
+
+@pytest.mark.parametrize("wait", ["soon", "-1", "61", "nan", "inf"])
+async def test_a_wait_that_cannot_be_is_refused(platform: Running, wait: str) -> None:
+    refusal(await platform.call("GET", f"{REQUESTS}/req_1?wait={wait}"), 400, None, "wait")
