@@ -6,7 +6,6 @@ from collections.abc import Callable
 import pytest
 
 from services.front.call import JSON, Call, Reply
-from services.front.limits import Limits
 from tests.services.front.serving import Held, Serving, echo, serving
 from tests.support.client import PATIENCE_S, Client, connected
 from tests.support.wire import request
@@ -121,29 +120,6 @@ async def test_a_client_that_does_not_read_gets_no_further_request_begun() -> No
             assert len(BIG) == len((await client.response()).body)
 
     assert 3 == len(begun)
-
-
-async def test_a_client_that_only_asks_and_never_reads_is_let_go() -> None:
-    def big(call: Call, reply: Reply) -> None:
-        reply.send(200, JSON, BIG)
-
-    limits = Limits(pipelined=3, linger_s=0.1)
-    async with serving(big, limits) as it, connected(it.port, receive_buffer=SMALL_BUFFER) as client:
-        await client.send(request("GET", "/") * 10)
-
-        await it.all_left()
-
-
-@pytest.mark.parametrize("connection", ["keep-alive", "close"])
-async def test_a_client_that_never_reads_its_answer_is_cut(connection: str) -> None:
-    def big(call: Call, reply: Reply) -> None:
-        reply.send(200, JSON, BIG)
-
-    limits = Limits(idle_timeout_s=0.1)
-    async with serving(big, limits) as it, connected(it.port, receive_buffer=SMALL_BUFFER) as client:
-        await client.send(request("GET", "/", headers={"connection": connection}))
-
-        await it.all_left()
 
 
 # --- the end

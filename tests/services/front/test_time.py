@@ -1,15 +1,19 @@
-"""How long a client may take for what it says, and how long it may say nothing."""
+"""How long a client may take for what it says, how long it may say nothing, and how long not read."""
 
 import asyncio
 
 import pytest
 
+from services.front.call import JSON, Call, Reply
 from services.front.limits import Limits
 from tests.services.front.serving import Held, echo, is_refusal, serving
 from tests.support.client import connected
 from tests.support.wire import request
 
 pytestmark = pytest.mark.anyio
+
+BIG = b"x" * 4 * 2**20  # more than sockets buffer
+SMALL_BUFFER = 4096
 
 
 @pytest.fixture(scope="session")
@@ -66,5 +70,28 @@ async def test_a_client_that_goes_on_sending_after_its_refusal_is_cut() -> None:
     async with serving(echo, Limits(body=10, linger_s=0.1)) as it, connected(it.port) as client:
         await client.send(b"POST / HTTP/1.1\r\nhost: t\r\ncontent-length: 10000000\r\n\r\n")
         await client.response()
+
+        await it.all_left()
+
+
+async def test_a_client_that_only_asks_and_never_reads_is_let_go() -> None:
+    def big(call: Call, reply: Reply) -> None:
+        reply.send(200, JSON, BIG)
+
+    limits = Limits(pipelined=3, linger_s=0.1)
+    async with serving(big, limits) as it, connected(it.port, receive_buffer=SMALL_BUFFER) as client:
+        await client.send(request("GET", "/") * 10)
+
+        await it.all_left()
+
+
+@pytest.mark.parametrize("connection", ["keep-alive", "close"])
+async def test_a_client_that_never_reads_its_answer_is_cut(connection: str) -> None:
+    def big(call: Call, reply: Reply) -> None:
+        reply.send(200, JSON, BIG)
+
+    limits = Limits(idle_timeout_s=0.1)
+    async with serving(big, limits) as it, connected(it.port, receive_buffer=SMALL_BUFFER) as client:
+        await client.send(request("GET", "/", headers={"connection": connection}))
 
         await it.all_left()

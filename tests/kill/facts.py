@@ -1,0 +1,122 @@
+"""What is known once all is over: what clients saw, what the engine logged, what was stored and published."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from events.usage import Completed, Settled, UsageRecord
+from services.rehearsal.journal import Accepted, Ended, Row
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """A synchronous call as its client saw it; an id is "" where it did not arrive.
+
+    `saw_byte` tells of the answer's body, `completion_id` is the name the engine gave the answer.
+    """
+
+    request_id: str
+    completion_id: str
+    saw_byte: bool
+    ended: Literal["whole", "error", "cut"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Queued:
+    """A queued request that was acknowledged, as its caller read it at the end."""
+
+    request_id: str
+    status: str
+    completion_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Final:
+    """A final event that was published; the same one may have been published again."""
+
+    event_id: str
+    request_id: str
+    status: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kill:
+    """A death of the platform, in Unix seconds.
+
+    `in_flight`: calls that may have been at the engine. `held_back_s`: how long no commit had got through.
+    """
+
+    at: float
+    phase: str
+    in_flight: int
+    held_back_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sum:
+    """A line of `penstock usage`, without what follows from the rest."""
+
+    day: str
+    tenant: str
+    key: str
+    model: str
+    requests: int
+    input: int
+    output: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """How close an estimate must come.
+
+    The engine makes `tokens_per_s` for each attempt; `margin_s` is what a progress record may be late.
+    """
+
+    tokens_per_s: float
+    progress_every_s: float
+    margin_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """All of it. `dead_letters` and `unsettled` (what was still to be done) are in words."""
+
+    terms: Terms
+    engine: tuple[Row, ...] = ()
+    records: tuple[UsageRecord, ...] = ()
+    sums: tuple[Sum, ...] = ()
+    calls: tuple[Call, ...] = ()
+    queued: tuple[Queued, ...] = ()
+    finals: tuple[Final, ...] = ()
+    kills: tuple[Kill, ...] = ()
+    dead_letters: tuple[str, ...] = ()
+    unsettled: tuple[str, ...] = ()
+
+    @property
+    def accepted(self) -> dict[str, Accepted]:
+        """What the engine began, by attempt."""
+        return {row.attempt: row for row in self.engine if isinstance(row, Accepted)}
+
+    @property
+    def ended(self) -> dict[str, Ended]:
+        """What the engine ended, by attempt."""
+        return {row.attempt: row for row in self.engine if isinstance(row, Ended)}
+
+    @property
+    def completed(self) -> list[Completed]:
+        """The ledger's completions."""
+        return [record for record in self.records if isinstance(record, Completed)]
+
+    @property
+    def settled(self) -> list[Settled]:
+        """The ledger's estimates and reversals."""
+        return [record for record in self.records if isinstance(record, Settled)]
+
+    @property
+    def bills(self) -> list[Completed | Settled]:
+        """The ledger's bill rows."""
+        return [row for row in (*self.completed, *self.settled) if row.billed]
+
+
+def is_reversal(row: Completed | Settled) -> bool:
+    """Whether a bill row takes an estimate back."""
+    return isinstance(row, Settled) and row.id.startswith("rev:")

@@ -1,0 +1,150 @@
+"""What a stopped or dead platform left in its data folder, read by the platform's own adapters."""
+
+import shutil
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from events.bus import Message, topic_by_type
+from events.catalog import KNOWN, Subscription, ingest_topic
+from events.envelope import decode, type_of
+from events.inference import InferenceCompleted, InferenceRequested
+from events.usage import UsageRecord, UsageRecorded
+from functions.request.handler import request_id
+from services.adapters.dead_letter import DeadLetter
+from services.adapters.local.folder import DataFolder
+from services.adapters.sqlite.bus import SqliteBus
+from services.adapters.sqlite.database import Database
+from services.adapters.sqlite.ledger import SqliteUsageLedger
+from services.adapters.sqlite.requests import SqliteRequests
+from services.adapters.sqlite.schema import DATA
+from services.embedded.ingest import received
+from services.runtime.first_start import DEFAULT_TENANT
+from tests.kill.facts import Final
+
+DATABASE = "data.db"
+ORACLE = Subscription(topic=topic_by_type(type_of(InferenceCompleted)), consumer="oracle")
+ALL = 1_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stores:
+    """What lies in one data file."""
+
+    bus: SqliteBus
+    ledger: SqliteUsageLedger
+    requests: SqliteRequests
+
+    async def waiting(self, subscription: str) -> list[Message]:
+        """A subscription's messages, oldest first; they count as delivered once more."""
+        backlog = await self.bus.backlog()
+        return await self.bus.receive(subscription, ALL) if backlog.get(subscription) else []
+
+
+@asynccontextmanager
+async def opened(folder: Path) -> AsyncIterator[Stores]:
+    """The stores of a folder on which no platform runs."""
+    database = Database(folder / DATABASE, DATA)
+    try:
+        yield Stores(
+            bus=await SqliteBus.open(database, _now),
+            ledger=SqliteUsageLedger(database, _now),
+            requests=SqliteRequests(database, _now),
+        )
+    finally:
+        await database.close()
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+async def prepare(folder: Path) -> None:
+    """Makes a data folder whose bus keeps every final event for the oracle, for good."""
+    DataFolder(folder).prepare()
+    async with opened(folder) as stores:
+        await stores.bus.ensure([ORACLE])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Remains:
+    """All that concerns the oracle. `unsettled`: what is still to be done, in words."""
+
+    records: tuple[UsageRecord, ...]
+    finals: tuple[Final, ...]
+    dead: tuple[DeadLetter, ...]
+    unsettled: tuple[str, ...]
+
+
+async def read(folder: Path) -> Remains:
+    """What lies in the folder of a platform that was stopped."""
+    async with opened(folder) as stores:
+        pages = await stores.ledger.pages(limit=ALL)
+        return Remains(
+            records=tuple(record for stored in pages for record in stored.page.records),
+            finals=tuple(map(_final, await stores.waiting(ORACLE.name))),
+            dead=tuple(await stores.bus.dead_letters(ALL)),
+            unsettled=(*await _undelivered(stores), *await _open(stores)),
+        )
+
+
+def _final(message: Message) -> Final:
+    envelope = decode(message.attributes, message.data, KNOWN)
+    assert isinstance(envelope.event, InferenceCompleted)
+    return Final(event_id=envelope.id, request_id=envelope.event.request_id, status=envelope.event.status)
+
+
+async def _undelivered(stores: Stores) -> list[str]:
+    backlog = await stores.bus.backlog()
+    return [
+        f"{count} messages for {name}"
+        for name, count in backlog.items()
+        if count and name != ORACLE.name and not name.startswith("job-")  # their slots come anyway
+    ]
+
+
+async def _open(stores: Stores) -> list[str]:
+    found = []
+    for producer in await stores.ledger.producers():
+        standing, _ = await stores.ledger.standing(producer)
+        unfolded = await stores.ledger.unfolded(producer, ALL)
+        if standing.open or unfolded:
+            found.append(f"{len(standing.open)} open attempts, {len(unfolded)} new pages of {producer}")
+    found += [f"{stored.document.id} runs" for stored in await stores.requests.running(ALL)]
+    found += [f"{stored.document.id} owes events" for stored in await stores.requests.owing(_now(), ALL)]
+    return found
+
+
+async def half_done(folder: Path) -> set[str]:
+    """The topics that have a message whose effect is stored already, in the folder of a dead platform.
+
+    What the dead left is not touched: a copy is looked at.
+    """
+    with TemporaryDirectory() as copy:
+        for file in folder.glob(f"{DATABASE}*"):
+            if not file.name.endswith("-shm"):  # made anew from the log
+                shutil.copy(file, copy)
+        async with opened(Path(copy)) as stores:
+            return {
+                message.topic
+                for name in await stores.bus.backlog()
+                for message in await stores.waiting(name)
+                if await _has_effect(message, stores)
+            }
+
+
+async def _has_effect(message: Message, stores: Stores) -> bool:
+    if message.topic == ingest_topic(DEFAULT_TENANT):
+        name = request_id(received(DEFAULT_TENANT, message))
+        return await stores.requests.get(name) is not None
+    envelope = decode(message.attributes, message.data, KNOWN)
+    match envelope.event:
+        case InferenceRequested(request_id=name):
+            found = await stores.requests.get(name)
+            return found is not None and found.document.state != "accepted"
+        case UsageRecorded():
+            return envelope.id in {stored.id for stored in await stores.ledger.pages(limit=ALL)}
+    return False
