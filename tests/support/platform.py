@@ -68,12 +68,12 @@ class Running:
         assert answer.status < 300, answer.body
         return answer.json
 
-    async def usage(self, requests: int = 1) -> dict[str, Any]:
-        """The one line of the ledger, once it counts that many requests."""
+    async def usage(self, requests: int = 1, *, tenant: str = "default") -> dict[str, Any]:
+        """A tenant's one line of the ledger, once it counts that many requests."""
         rows: list[dict[str, Any]] = []
 
         async def counted() -> bool:
-            rows[:] = (await self.admin("GET", "/usage"))["data"]
+            rows[:] = (await self.admin("GET", f"/usage?tenant={tenant}"))["data"]
             return sum(row["requests"] for row in rows) >= requests
 
         await eventually(counted)

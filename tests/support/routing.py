@@ -4,35 +4,30 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 
 import msgspec
 
 from events.bus import Message
 from events.config import Backend, Config, Model
 from events.usage import UsageRecord, UsageRecorded
-from events.words import ApiKey, Unavailable
-from services.adapters.memory.keys import MemoryKeys
+from events.words import Unavailable
 from services.front.front import Front
 from services.front.limits import Budget
 from services.pool.pool import Pool
 from services.router.chat import Chat
-from services.router.credentials import digest, mint
+from services.router.credentials import mint
 from services.router.errors import render_refusal
 from services.router.exchanges import Exchanges
 from services.router.gate import Gate
-from services.router.keyring import KeyRing
 from services.router.metrics import Metrics
 from services.router.order import Deadlines
 from services.usage.recorder import Lingers, UsageRecorder
 from tests.support import client
 from tests.support.client import PATIENCE_S
+from tests.support.clock import now
+from tests.support.keys import StoredKeys
 from tests.support.platform import CHAT
 from tests.support.wire import MODEL, request
-
-
-def now() -> datetime:
-    return datetime.now(UTC)
 
 
 @dataclass(slots=True)
@@ -82,6 +77,7 @@ class Routed:
 
     port: int
     key: str
+    keys: StoredKeys
     tap: Tap
     exchanges: Exchanges
     recorder: UsageRecorder
@@ -101,24 +97,23 @@ class Routed:
 @asynccontextmanager
 async def routed(engine: str, deadlines: Deadlines | None = None) -> AsyncIterator[Routed]:
     """A router for the model of an engine, with one key."""
-    tap, key = Tap(), mint()
-    keys = MemoryKeys()
-    await keys.add(ApiKey(hash=digest(key), id="key_1", tenant="acme", name="test", created_at=now()))
+    tap, key, keys = Tap(), mint(), StoredKeys()
+    await keys.makes(key)
     config = Config(backends={"pool": Backend(replicas=(engine,))}, models={MODEL: Model(backend="pool")})
     pool = Pool(config)
     lingers = Lingers(started_s=0.001, other_s=0.001)
     recorder = UsageRecorder(tap, producer="p", source="/router", lingers=lingers, now=now)
     exchanges = Exchanges(recorder, Metrics({}), deadlines or Deadlines(), now=now)
     exchanges.start()
-    ring = KeyRing(keys, clock=asyncio.get_running_loop().time)
-    chat = Chat(Gate(ring, now), lambda: config, lambda: pool, exchanges)
+    chat = Chat(Gate(keys.ring(), now), lambda: config, lambda: pool, exchanges)
     front = Front(chat, render_refusal=render_refusal, budget=Budget(2**20))
     port = await front.listen("127.0.0.1", 0)
     try:
-        yield Routed(port=port, key=key, tap=tap, exchanges=exchanges, recorder=recorder)
+        yield Routed(port=port, key=key, keys=keys, tap=tap, exchanges=exchanges, recorder=recorder)
     finally:
         tap.broken = False
         tap.open()
+        keys.door.set()
         await exchanges.drain(0)
         await front.close(0)
         await recorder.close()

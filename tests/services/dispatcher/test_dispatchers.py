@@ -12,7 +12,7 @@ from events.jobs import JobDue
 from events.requests import Claim
 from events.words import Invalid
 from tests.services.dispatcher.world import World, long_ago, world
-from tests.support.routing import now
+from tests.support.clock import now
 from tests.support.upstream import Call, Upstream, answers, hangs, waits_for
 from tests.support.wire import completion
 

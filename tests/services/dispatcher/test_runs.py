@@ -9,7 +9,7 @@ from events.envelope import wrap
 from events.inference import InferenceCompleted
 from tests.services.dispatcher.world import World, world
 from tests.support import wire
-from tests.support.routing import now
+from tests.support.clock import now
 from tests.support.upstream import (
     Script,
     Upstream,
@@ -105,12 +105,12 @@ async def test_a_request_is_run_again_where_its_engine_was(
 
 
 async def test_a_busy_engine_never_makes_a_request_fail(world: World, engine: Upstream) -> None:
-    engine.will(*[BUSY] * 10, ANSWER)
+    engine.will(*[BUSY] * 5, ANSWER)
     name = await world.submit()
     await world.dispatch()
     document = await world.ends(name)
 
-    assert ("completed", 11, 0) == (document.state, document.attempts, document.failures)
+    assert ("completed", 6, 0) == (document.state, document.attempts, document.failures)
 
 
 async def test_a_request_waits_as_long_as_a_busy_engine_says(world: World, engine: Upstream) -> None:

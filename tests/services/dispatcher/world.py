@@ -33,7 +33,7 @@ from services.router.queue import RequestQueue
 from services.sealing.sealer import Sealer
 from services.usage.recorder import Lingers, UsageRecorder
 from tests.support.client import PATIENCE_S
-from tests.support.routing import now
+from tests.support.clock import now
 from tests.support.wire import MODEL, chat
 
 FAST = Pace(

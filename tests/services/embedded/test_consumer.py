@@ -16,8 +16,8 @@ from events.words import Conflict, Invalid, Unavailable
 from services.adapters.memory.bus import MemoryBus
 from services.embedded.consumer import Consumer
 from tests.support.client import PATIENCE_S
+from tests.support.clock import now
 from tests.support.platform import eventually
-from tests.support.routing import now
 
 pytestmark = pytest.mark.anyio
 

@@ -13,8 +13,8 @@ from events.words import Invalid
 from services.embedded.scheduler import Scheduler
 from services.embedded.workers import Workers
 from tests.services.dispatcher.world import Said
+from tests.support.clock import now
 from tests.support.platform import eventually
-from tests.support.routing import now
 
 pytestmark = pytest.mark.anyio
 

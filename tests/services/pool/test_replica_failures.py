@@ -100,6 +100,24 @@ async def test_an_engine_that_does_not_speak_http(engine: Upstream, replica: Rep
     await engine.calls[0].left()
 
 
+EARLY: dict[str, Script] = {
+    "closing": closes,
+    "resetting": resets,
+    "answering and closing": says(wire.response(wire.problem(), 413), then=closes),
+}
+
+
+@pytest.mark.parametrize("script", EARLY.values(), ids=EARLY)
+async def test_an_engine_that_does_not_read_the_request_to_its_end(
+    engine: Upstream, replica: Replica, script: Script
+) -> None:
+    engine.on_connect = script
+    heard = await call(replica, b"x" * 10 * 2**20).end()
+
+    assert heard.kind == "reset" or heard.status == 413
+    assert 0 == replica.in_flight
+
+
 async def test_an_engine_that_is_silent_is_waited_for(engine: Upstream, replica: Replica) -> None:
     engine.will(hangs)
     heard = call(replica)

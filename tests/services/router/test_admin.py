@@ -15,6 +15,17 @@ from tests.support.wire import completion, usage
 pytestmark = pytest.mark.anyio
 
 
+@pytest.fixture(scope="module")
+def platform(shared_platform: Running) -> Running:
+    return shared_platform
+
+
+@pytest.fixture
+def engine(shared_engine: Upstream) -> Upstream:
+    shared_engine.forget()
+    return shared_engine
+
+
 async def admin(platform: Running, method: str, path: str, body: bytes | None = None) -> Response:
     headers = {"authorization": f"Bearer {platform.admin_key}"}
     return await client.ask(platform.port, method, f"/admin/v1{path}", body, headers)
@@ -86,18 +97,18 @@ async def test_a_key_is_revoked_once(platform: Running) -> None:
 
 async def test_usage_is_summed_by_line_and_filtered(platform: Running, engine: Upstream) -> None:
     engine.always = answers(completion(usage=usage(7, 3)))
-    await platform.admin("POST", "/tenants", {"id": "acme"})
-    key = await platform.admin("POST", "/keys", {"tenant": "acme"})
+    await platform.admin("POST", "/tenants", {"id": "bolt"})
+    key = await platform.admin("POST", "/keys", {"tenant": "bolt"})
     for _ in range(2):
         await platform.chat(headers={"authorization": f"Bearer {key['key']}"})
-    row = await platform.usage(2)
-    filters = [f"tenant=acme&key={key['id']}", "model=gemma", f"since={row['day']}&until={row['day']}"]
+    row = await platform.usage(2, tenant="bolt")
+    filters = [f"key={key['id']}", "tenant=bolt&model=gemma", f"tenant=bolt&since={row['day']}"]
 
-    assert ("acme", key["id"], "gemma", 2, 14, 6) == tuple(
+    assert ("bolt", key["id"], "gemma", 2, 14, 6) == tuple(
         row[name] for name in ("tenant", "key", "model", "requests", "input_tokens", "output_tokens")
     )
     assert [[row]] * 3 == [(await platform.admin("GET", f"/usage?{query}"))["data"] for query in filters]
-    assert [] == (await platform.admin("GET", "/usage?tenant=default"))["data"]
+    assert [] == (await platform.admin("GET", "/usage?tenant=nobody"))["data"]
 
 
 @pytest.mark.parametrize("query", ["since=yesterday", "until=2026-13-01", "since=2026-01-01T00:00"])

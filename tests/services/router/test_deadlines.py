@@ -1,6 +1,7 @@
 """Engines that take too long, in every phase, and clients that do not read what they asked for."""
 
 import asyncio
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ import pytest
 
 from tests.services.router.refusing import refusal
 from tests.support import wire
-from tests.support.platform import CHAT, config_file, running
+from tests.support.platform import CHAT, Running, config_file, running
 from tests.support.upstream import Script, Upstream, begins, hangs, never_ends, says, unreachable
 from tests.support.wire import DONE, chat, completion, delta, usage_event
 
@@ -35,35 +36,36 @@ async def test_an_engine_that_accepts_no_connection(tmp_path: Path) -> None:
             assert [] == (await platform.admin("GET", "/usage"))["data"]
 
 
-@pytest.mark.parametrize("stream", [False, True])
-@pytest.mark.parametrize("script", [hangs, says(b"HTTP/1.1 200 OK\r\n", then=hangs)])
-async def test_an_engine_that_does_not_begin(
-    tmp_path: Path, engine: Upstream, script: Script, stream: bool
-) -> None:
-    engine.will(script)
+async def all_refused(platform: Running, engine: Upstream, scripts: Sequence[Script], code: str) -> str:
+    """As many calls at once, streamed or not, as there are scripts; the message they are all refused with."""
+    engine.will(*scripts)
+    calls = [platform.chat(stream=bool(number % 2)) for number in range(len(scripts))]
+    messages = {refusal(answer, 504, code) for answer in await asyncio.gather(*calls)}
+    for call in engine.calls:
+        await call.left()
+    (message,) = messages
+    return message
+
+
+async def test_an_engine_that_does_not_begin(tmp_path: Path, engine: Upstream) -> None:
+    silent = [hangs, says(b"HTTP/1.1 200 OK\r\n", then=hangs)]
     async with running(tmp_path, **settings(tmp_path, engine.url, first_byte_timeout_s=SHORT)) as platform:
-        message = refusal(await platform.chat(stream=stream), 504, "first_byte_timeout")
-        await engine.calls[0].left()
+        message = await all_refused(platform, engine, silent * 2, "first_byte_timeout")
 
     assert "within 0.1 s" in message
 
 
-PAUSES: dict[str, tuple[bool, Script]] = {
-    "after the head": (False, says(wire.response(b"", headers={"content-length": "9"}), then=hangs)),
-    "in the body": (False, says(wire.response(completion())[:-9], then=hangs)),
-    "before its first event": (True, begins()),
-    "in its first event": (True, begins(delta("a")[:9])),
-}
-
-
-@pytest.mark.parametrize(("stream", "script"), PAUSES.values(), ids=PAUSES)
 async def test_an_engine_that_falls_silent_before_there_is_anything_to_tell(
-    tmp_path: Path, engine: Upstream, script: Script, stream: bool
+    tmp_path: Path, engine: Upstream
 ) -> None:
-    engine.will(script)
+    silent = [
+        says(wire.response(b"", headers={"content-length": "9"}), then=hangs),
+        says(wire.response(completion())[:-9], then=hangs),
+        begins(),
+        begins(delta("a")[:9]),
+    ]
     async with running(tmp_path, **settings(tmp_path, engine.url, idle_timeout_s=SHORT)) as platform:
-        refusal(await platform.chat(stream=stream), 504, "idle_timeout")
-        await engine.calls[0].left()
+        await all_refused(platform, engine, silent, "idle_timeout")
 
 
 async def test_an_engine_that_falls_silent_in_the_middle_of_a_stream(

@@ -1,62 +1,24 @@
 """The keys a router has seen: one read for all who wait, none for what cannot be a key."""
 
 import asyncio
-from dataclasses import dataclass, field
 
 import pytest
 
-from events.words import ApiKey, Unavailable
-from services.adapters.memory.keys import MemoryKeys
-from services.router.credentials import digest, mint
-from services.router.keyring import UNKNOWN_FOR_S, KeyRing
-from tests.support.routing import now
+from events.words import Unavailable
+from services.router.credentials import mint
+from services.router.keyring import UNKNOWN_FOR_S
+from tests.support.clock import now
+from tests.support.keys import StoredKeys
 
 pytestmark = pytest.mark.anyio
 
 
-@dataclass(slots=True)
-class Store:
-    """A stored key ring that counts its reads, and may be away or slow."""
-
-    keys: MemoryKeys = field(default_factory=MemoryKeys)
-    reads: int = 0
-    away: bool = False
-    open: asyncio.Event = field(default_factory=asyncio.Event)
-    time: float = 0.0
-
-    def __post_init__(self) -> None:
-        self.open.set()
-
-    def clock(self) -> float:
-        return self.time
-
-    def ring(self) -> KeyRing:
-        return KeyRing(self, clock=self.clock)
-
-    async def by_hash(self, key_hash: str) -> ApiKey | None:
-        self.reads += 1
-        await self.open.wait()
-        if self.away:
-            raise Unavailable("The store is away.")
-        return await self.keys.by_hash(key_hash)
-
-    async def revision(self) -> int:
-        if self.away:
-            raise Unavailable("The store is away.")
-        return await self.keys.revision()
-
-    async def makes(self, token: str) -> ApiKey:
-        key = ApiKey(hash=digest(token), id=digest(token)[:8], tenant="acme", name="", created_at=now())
-        await self.keys.add(key)
-        return key
-
-
 @pytest.fixture
-def store() -> Store:
-    return Store()
+def store() -> StoredKeys:
+    return StoredKeys()
 
 
-async def test_a_key_is_read_once(store: Store) -> None:
+async def test_a_key_is_read_once(store: StoredKeys) -> None:
     token = mint()
     key, ring = await store.makes(token), store.ring()
 
@@ -66,27 +28,27 @@ async def test_a_key_is_read_once(store: Store) -> None:
     assert 1 == store.reads
 
 
-async def test_many_who_ask_at_once_share_a_read(store: Store) -> None:
+async def test_many_who_ask_at_once_share_a_read(store: StoredKeys) -> None:
     token = mint()
     key, ring = await store.makes(token), store.ring()
-    store.open.clear()
+    store.door.clear()
     asking = [asyncio.create_task(ring.fetch(token)) for _ in range(20)]
     await asyncio.sleep(0)
-    store.open.set()
+    store.door.set()
 
     assert [key] * 20 == await asyncio.gather(*asking)
     assert 1 == store.reads
 
 
-async def test_one_who_stops_waiting_does_not_stop_the_others(store: Store) -> None:
+async def test_one_who_stops_waiting_does_not_stop_the_others(store: StoredKeys) -> None:
     token = mint()
     key, ring = await store.makes(token), store.ring()
-    store.open.clear()
+    store.door.clear()
     first, second = asyncio.create_task(ring.fetch(token)), asyncio.create_task(ring.fetch(token))
     await asyncio.sleep(0)
     first.cancel()
     await asyncio.sleep(0)
-    store.open.set()
+    store.door.set()
 
     assert key == await second
 
@@ -96,12 +58,12 @@ async def test_one_who_stops_waiting_does_not_stop_the_others(store: Store) -> N
     ["", "hello", "psk_", "sk-123", "psk_" + "é" * 49, mint("pak_")],
     ids=["nothing", "a word", "a prefix", "a strange one", "no ASCII", "an admin key"],
 )
-async def test_what_cannot_be_a_key_costs_no_read(store: Store, token: str) -> None:
+async def test_what_cannot_be_a_key_costs_no_read(store: StoredKeys, token: str) -> None:
     assert await store.ring().fetch(token) is None
     assert 0 == store.reads
 
 
-async def test_an_unknown_key_is_asked_for_again_after_a_while_only(store: Store) -> None:
+async def test_an_unknown_key_is_asked_for_again_after_a_while_only(store: StoredKeys) -> None:
     token, ring = mint(), store.ring()
     assert await ring.fetch(token) is None
     assert await ring.fetch(token) is None
@@ -112,7 +74,7 @@ async def test_an_unknown_key_is_asked_for_again_after_a_while_only(store: Store
     assert key == await ring.fetch(token)
 
 
-async def test_a_change_of_the_stored_ring_makes_all_forgotten(store: Store) -> None:
+async def test_a_change_of_the_stored_ring_makes_all_forgotten(store: StoredKeys) -> None:
     token = mint()
     key, ring = await store.makes(token), store.ring()
     await ring.refresh()
@@ -128,7 +90,7 @@ async def test_a_change_of_the_stored_ring_makes_all_forgotten(store: Store) -> 
     assert found.revoked_at is not None
 
 
-async def test_a_store_that_is_away_is_no_verdict_on_a_key(store: Store) -> None:
+async def test_a_store_that_is_away_is_no_verdict_on_a_key(store: StoredKeys) -> None:
     token = mint()
     key, ring = await store.makes(token), store.ring()
     store.away = True
@@ -139,7 +101,7 @@ async def test_a_store_that_is_away_is_no_verdict_on_a_key(store: Store) -> None
     assert key == await ring.fetch(token)
 
 
-async def test_a_change_is_noticed_even_if_the_store_was_away_in_between(store: Store) -> None:
+async def test_a_change_is_noticed_even_if_the_store_was_away_in_between(store: StoredKeys) -> None:
     token = mint()
     ring = store.ring()
     await store.makes(token)
@@ -157,15 +119,15 @@ async def test_a_change_is_noticed_even_if_the_store_was_away_in_between(store: 
     following.cancel()
 
 
-async def test_a_key_revoked_while_it_is_being_read_is_not_remembered_as_good(store: Store) -> None:
+async def test_a_key_revoked_while_it_is_being_read_is_not_remembered_as_good(store: StoredKeys) -> None:
     token = mint()
     key, ring = await store.makes(token), store.ring()
-    store.open.clear()
+    store.door.clear()
     asking = asyncio.create_task(ring.fetch(token))
     while not store.reads:
         await asyncio.sleep(0)
     ring.forget()  # somebody changed the ring meanwhile
-    store.open.set()
+    store.door.set()
     assert key == await asking
 
     assert ring.find(token) is None

@@ -163,6 +163,18 @@ async def test_a_request_the_engine_refuses_fails_with_its_words(platform: Runni
     assert ("top_p must be at most 1.", "top_p") == (failed["error"]["message"], failed["error"]["param"])
 
 
+@pytest.mark.slow
+async def test_a_busy_engine_only_makes_a_request_wait(platform: Running, engine: Upstream) -> None:
+    engine.will(answers(problem(), 503), answers(problem(), 429), ANSWER)
+    name = (await submitted(platform))["id"]
+
+    async def done() -> bool:
+        return (await read(platform, name))["status"] == "completed"
+
+    await eventually(done, within_s=30)  # between attempts it looks every five seconds
+    assert 3 == len(engine.calls)
+
+
 async def test_a_request_whose_engine_dies_too_often_fails(tmp_path: Path, engine: Upstream) -> None:
     engine.always = says(b"HTTP/9.9\r\n\r\n")
     async with running(tmp_path, config=config_file(tmp_path, engine.url), queue_failures=1) as platform:

@@ -11,7 +11,8 @@ from events.usage import Progress, Started
 from events.words import Usage
 from services.usage.recorder import MAX_RECORDS, Lingers, UsageRecorder
 from tests.support.client import PATIENCE_S
-from tests.support.routing import Tap, now
+from tests.support.clock import now
+from tests.support.routing import Tap
 
 pytestmark = pytest.mark.anyio
 
