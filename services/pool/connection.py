@@ -52,8 +52,7 @@ class Connection(asyncio.Protocol):
         flight.connection = self
         self._reset()
         self._transport.writelines((flight.head, flight.body))
-        if not flight.redialled:
-            flight.receiver.sent()
+        flight.receiver.sent()
 
     def abandon(self) -> None:
         """Nobody waits any more: the connection closes, which tells the engine."""
@@ -112,11 +111,9 @@ class Connection(asyncio.Protocol):
             return
         if self._responded and not self._framed and exc is None:
             self._finish(flight)  # HTTP/1.0 style: the close is the end
-        elif self._used and not self._received and not flight.redialled:
-            # It was closed while idle, just as we wrote: the engine never saw the call.
-            self._flight = None
-            flight.redialled = True
-            self._replica.dial(flight)
+        elif self._used and not self._received:
+            self._replica.close()  # the others are most likely as stale
+            self._fail(Failure(kind="stale", message="the engine had closed the connection"))
         else:
             reason = f": {exc}" if exc else ""
             self._fail(Failure(kind="reset", message=f"the engine closed the connection{reason}"))

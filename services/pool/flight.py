@@ -14,9 +14,13 @@ Headers = list[tuple[bytes, bytes]]
 
 
 class Failure(Record):
-    """Why no whole response came: no connection, or it broke, or it was not HTTP."""
+    """Why no whole response came: no connection, or it broke, or it was not HTTP.
 
-    kind: Literal["connect", "reset", "protocol"]
+    "stale": the engine had closed the idle connection the call was written to, and most likely never
+    saw the call. It cannot be known, so this is an attempt like any other.
+    """
+
+    kind: Literal["connect", "stale", "reset", "protocol"]
     message: str
 
 
@@ -45,7 +49,7 @@ class Receiver(Protocol):
 class Flight:
     """A call under way; `cancel` ends it in every phase, and the engine sees its connection close."""
 
-    __slots__ = ("body", "connection", "dial", "head", "over", "receiver", "redialled", "replica")
+    __slots__ = ("body", "connection", "dial", "head", "over", "receiver", "replica")
 
     def __init__(self, replica: "Replica", head: bytes, body: bytes, receiver: Receiver) -> None:
         self.replica = replica
@@ -54,7 +58,6 @@ class Flight:
         self.receiver = receiver
         self.connection: Connection | None = None
         self.dial: asyncio.Task[None] | None = None
-        self.redialled = False
         self.over = False
 
     def end(self) -> bool:

@@ -7,7 +7,7 @@ from services.pool.directory import ReplicaDirectory, StaticDirectory
 from services.pool.picker import LeastOutstanding
 from services.pool.replica import Replica
 
-TIDY_EVERY_S = 5.0
+TIDY_EVERY_S = 1.0
 
 
 class Pool:

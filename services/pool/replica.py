@@ -8,7 +8,7 @@ from events.words import Invalid
 from services.pool.connection import Connection
 from services.pool.flight import Failure, Flight, Receiver
 
-IDLE_TIMEOUT_S = 30.0  # well under the keep-alive of common engines and load balancers
+IDLE_TIMEOUT_S = 3.0  # uvicorn, and with it vLLM, hangs up after 5 s; others later
 
 
 class Replica:
@@ -43,7 +43,7 @@ class Replica:
             if connection.open:
                 connection.carry(flight)
                 return flight
-        self.dial(flight)
+        flight.dial = asyncio.get_running_loop().create_task(self._dial(flight))
         return flight
 
     def _start_of(self, path: str) -> bytes:
@@ -55,10 +55,6 @@ class Replica:
             ).encode()
             self._heads[path] = start
         return start
-
-    def dial(self, flight: Flight) -> None:
-        """Opens a connection for a flight."""
-        flight.dial = asyncio.get_running_loop().create_task(self._dial(flight))
 
     async def _dial(self, flight: Flight) -> None:
         try:
@@ -87,7 +83,7 @@ class Replica:
             self._idle.remove(connection)
 
     def tidy(self) -> None:
-        """Closes connections nobody needed for a while; called every few seconds."""
+        """Closes connections nobody needed for a while; called every second."""
         oldest = self._now() - IDLE_TIMEOUT_S
         for connection in [c for c in self._idle if c.idle_since < oldest]:
             self._idle.remove(connection)

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 
 from events.config import Config
-from events.words import ApiKey, Problem, Refusal, Unavailable, attempt_id, server_problem
+from events.words import ApiKey, Problem, Refusal, Unavailable, server_problem
 from functions.request.admission import CHAT, Admitted, admit
 from functions.routing.policy import choose
 from services.front.call import Call, Reply, field
@@ -80,10 +80,8 @@ class Chat:
         reply_fields = b"x-request-id: %b\r\n" % name.encode()
         if config.backends[route.backend].rehearsal:
             reply_fields += REHEARSAL
-        attempt = attempt_id(name, 1)
         order = Order(
             request_id=name,
-            attempt=attempt,
             key=key,
             model=admitted.model,
             backend=route.backend,
@@ -92,7 +90,7 @@ class Chat:
             stream=admitted.stream,
             wants_usage=admitted.wants_usage,
             input_estimate=admitted.input_estimate,
-            fields=b"x-penstock-attempt: %b\r\n%b" % (attempt.encode(), _trace(call)),
+            fields=_trace(call),
             reply_fields=reply_fields,
         )
         self._exchanges.begin(order, replica, reply)

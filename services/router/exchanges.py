@@ -35,11 +35,11 @@ class Exchanges:
         self._ticker: asyncio.TimerHandle | None = None
 
     def begin(self, order: Order, replica: Replica, reply: Reply) -> None:
-        """Starts an attempt; the reply is answered in every case."""
-        exchange = Exchange(self, order, reply)
+        """Starts the first attempt; the reply is answered in every case."""
+        exchange = Exchange(self, order, replica, reply)
         self.open.add(exchange)
         reply.listener = exchange
-        exchange.fly(replica)
+        exchange.begin()
 
     def start(self) -> None:
         """Begins ticking."""

@@ -45,7 +45,6 @@ class Order(Record):
     """What is to be done: who asks, for which model, where, and what goes over the wire."""
 
     request_id: str
-    attempt: str
     key: ApiKey
     model: str
     backend: str

@@ -7,10 +7,10 @@ from events.words import Usage
 from services.router.order import Order
 
 
-def started(order: Order, at: datetime) -> Started:
+def started(order: Order, attempt: str, at: datetime) -> Started:
     """The engine may be working on it from now on."""
     return Started(
-        attempt=order.attempt,
+        attempt=attempt,
         request=order.request_id,
         tenant=order.key.tenant,
         key=order.key.id,
@@ -23,6 +23,7 @@ def started(order: Order, at: datetime) -> Started:
 
 def completed(
     order: Order,
+    attempt: str,
     at: datetime,
     outcome: Outcome,
     usage: Usage,
@@ -34,7 +35,7 @@ def completed(
 ) -> Completed:
     """It is over. `counted` usage was reported by the engine; else it is our estimate."""
     return Completed(
-        attempt=order.attempt,
+        attempt=attempt,
         request=order.request_id,
         tenant=order.key.tenant,
         key=order.key.id,

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from events.bus import Message, Publisher, message_of
 from events.envelope import wrap
-from events.usage import Started, UsageRecord, UsageRecorded
+from events.usage import UsageRecord, UsageRecorded
 from events.words import Unavailable
 
 MAX_RECORDS = 500  # about 200 KB
@@ -22,7 +22,7 @@ log = logging.getLogger("penstock.usage")
 
 
 class Waiter(Protocol):
-    """Somebody who may not go on before a `Started` record is durable."""
+    """Somebody who may not go on before a record is durable."""
 
     def durable(self) -> None:
         """It is."""
@@ -72,8 +72,8 @@ class UsageRecorder:
         self._wanted = False  # the page is due but as many as may be are on their way
         self._publishing: set[asyncio.Task[None]] = set()
 
-    def started(self, record: Started, waiter: Waiter) -> bool:
-        """Takes a start; the waiter hears once it is durable, or is not. False where the bus fails
+    def durably(self, record: UsageRecord, waiter: Waiter) -> bool:
+        """Takes a record; the waiter hears once it is durable, or is not. False where the bus fails
         already: then nothing was taken and nothing will be heard.
         """
         if self.failing:
@@ -89,7 +89,7 @@ class UsageRecorder:
         self._arm(self._lingers.other_s)
 
     def hurry(self) -> None:
-        """Somebody's first byte is ready: the page with its start goes now."""
+        """Somebody's first byte is ready: the page it waits for goes now."""
         if self._waited_for:
             self._seal()
 

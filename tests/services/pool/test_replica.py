@@ -103,15 +103,27 @@ async def test_a_response_may_come_byte_by_byte(engine: Upstream, replica: Repli
     assert b'{"slow": true}' == (await call(replica).end()).body
 
 
-async def test_a_connection_that_was_closed_while_idle_costs_no_call(
+async def test_a_call_on_a_connection_that_was_closed_while_idle_is_stale(
     engine: Upstream, replica: Replica
 ) -> None:
     await call(replica).end()
     engine.drop_idle()  # the call below is written before this is known here
-    heard = await call(replica, b"again").end()
+    heard = await call(replica).end()
 
-    assert WHOLE == heard.news
+    assert ["sent", "failed"] == heard.news
+    assert "stale" == heard.kind
+    assert WHOLE == (await call(replica, b"again").end()).news
     assert [b"{}", b"again"] == [got.body for got in engine.calls]
+
+
+async def test_after_a_stale_one_no_idle_connection_is_trusted(engine: Upstream, replica: Replica) -> None:
+    both = call(replica), call(replica)
+    for one in both:
+        await one.end()
+    engine.drop_idle()
+    await call(replica).end()
+
+    assert WHOLE == (await call(replica).end()).news
 
 
 async def test_idle_connections_are_closed_on_both_sides_and_forgotten(

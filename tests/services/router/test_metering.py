@@ -6,13 +6,24 @@ from collections.abc import Callable
 import pytest
 
 from events.usage import Completed, Progress, Started
+from events.words import Usage
 from services.router.order import Deadlines
 from tests.services.router.refusing import refusal
 from tests.support import wire
 from tests.support.client import Client, connected
 from tests.support.platform import eventually
 from tests.support.routing import routed
-from tests.support.upstream import Script, Upstream, answers, begins, closes, hangs, streams
+from tests.support.upstream import (
+    Script,
+    Upstream,
+    answers,
+    begins,
+    closes,
+    hangs,
+    resets,
+    streams,
+    waits_for,
+)
 from tests.support.wire import DONE, chat, completion, delta, usage, usage_event
 
 pytestmark = pytest.mark.anyio
@@ -113,6 +124,65 @@ async def test_a_stream_that_begins_just_as_the_bus_goes_away_gives_nothing(engi
         assert await client.is_told_nothing()
         it.tap.broken = True
         it.tap.open()
+
+        refusal(await client.response(), 503, "metering_unavailable")
+
+
+async def test_a_call_on_a_stale_connection_is_a_second_attempt_with_an_id_of_its_own(
+    engine: Upstream,
+) -> None:
+    engine.will(ANSWER, resets, ANSWER)
+    async with routed(engine.url) as it:
+        answers_ = [await it.call(chat()) for _ in range(2)]
+        records = await it.tap.has(6)
+
+    assert [200, 200] == [answer.status for answer in answers_]
+    first, second = [record for record in records[2:] if isinstance(record, Completed)]
+    assert (first.request, "engine_died", False) == (second.request, first.outcome, first.billed)
+    assert (f"{first.request}.1", f"{first.request}.2", True) == (
+        first.attempt,
+        second.attempt,
+        second.billed,
+    )
+    assert [first.attempt, second.attempt] == [got.headers["x-penstock-attempt"] for got in engine.calls[1:]]
+
+
+async def test_an_engine_that_hangs_up_on_every_call_is_called_twice_at_most(engine: Upstream) -> None:
+    engine.will(ANSWER, resets, resets)
+    async with routed(engine.url) as it:
+        await it.call(chat())
+        refusal(await it.call(chat()), 502, "engine_died")
+
+    assert 3 == len(engine.calls)
+
+
+async def test_a_long_answer_in_one_piece_waits_until_its_tokens_are_durable(engine: Upstream) -> None:
+    engine.will(waits_for(soon := asyncio.Event(), ANSWER))
+    async with routed(engine.url, Deadlines(progress_every_s=0.01)) as it, connected(it.port) as client:
+        await client.send(it.request(chat()))
+        await engine.call()
+        await it.tap.has(1)
+        await asyncio.sleep(0.02)
+        it.tap.close()
+        soon.set()
+        assert await client.is_told_nothing()
+        it.tap.open()
+        assert 200 == (await client.response()).status
+        *_, told, completed = await it.tap.has(len(it.tap.records) + 1)
+
+    assert isinstance(told, Progress)
+    assert isinstance(completed, Completed)
+    assert Usage(input=7, output=3) == told.usage == completed.usage
+
+
+async def test_a_long_answer_whose_tokens_cannot_be_recorded_is_not_given(engine: Upstream) -> None:
+    engine.will(waits_for(soon := asyncio.Event(), ANSWER))
+    async with routed(engine.url, Deadlines(progress_every_s=0.01)) as it, connected(it.port) as client:
+        await client.send(it.request(chat()))
+        await it.tap.has(1)
+        await asyncio.sleep(0.02)
+        it.tap.broken = True
+        soon.set()
 
         refusal(await client.response(), 503, "metering_unavailable")
 

@@ -75,7 +75,7 @@ async def test_a_start_is_told_durable_once_its_page_is_published() -> None:
     async with recording(SHORT) as (recorder, tap):
         tap.close()
         waiter, record = Waiting(), started()
-        assert recorder.started(record, waiter)
+        assert recorder.durably(record, waiter)
         await asyncio.sleep(0.02)
         assert [] == waiter.heard
         tap.open()
@@ -97,7 +97,7 @@ async def test_records_of_a_while_share_a_page() -> None:
 async def test_a_start_takes_along_what_waits_longer() -> None:
     async with recording(Lingers(started_s=0.001, other_s=60)) as (recorder, tap):
         recorder.add(progress())
-        recorder.started(started(), Waiting())
+        recorder.durably(started(), Waiting())
 
         assert 2 == len(await tap.has(2))
 
@@ -105,7 +105,7 @@ async def test_a_start_takes_along_what_waits_longer() -> None:
 async def test_whoever_is_in_a_hurry_does_not_linger() -> None:
     async with recording(LONG) as (recorder, _):
         waiter = Waiting()
-        recorder.started(started(), waiter)
+        recorder.durably(started(), waiter)
         recorder.hurry()
 
         assert "durable" == await waiter.news()
@@ -158,7 +158,7 @@ async def test_a_bus_that_fails_is_told_to_those_who_wait_and_its_page_kept() ->
     async with recording(SHORT) as (recorder, tap):
         tap.broken = True
         waiter, record = Waiting(), started()
-        recorder.started(record, waiter)
+        recorder.durably(record, waiter)
         assert "not durable" == await waiter.news()
         assert recorder.failing
         tap.broken = False
@@ -173,7 +173,7 @@ async def test_a_start_taken_while_an_earlier_page_fails_does_not_wait_for_ever(
         recorder.add(progress())
         await asyncio.sleep(0.01)
         waiter = Waiting()
-        assert recorder.started(started(), waiter)
+        assert recorder.durably(started(), waiter)
         tap.broken = True
         tap.open()
         assert "not durable" == await waiter.news()
@@ -186,7 +186,7 @@ async def test_a_start_taken_while_an_earlier_page_fails_does_not_wait_for_ever(
 async def test_a_page_keeps_its_id_and_content_however_often_it_is_tried() -> None:
     async with recording(SHORT) as (recorder, tap):
         tap.broken = True
-        recorder.started(started("a"), Waiting())
+        recorder.durably(started("a"), Waiting())
         async with asyncio.timeout(PATIENCE_S):
             while tap.tried < 3:
                 await asyncio.sleep(0.01)
@@ -201,11 +201,11 @@ async def test_a_page_keeps_its_id_and_content_however_often_it_is_tried() -> No
 async def test_while_the_bus_fails_no_start_is_taken() -> None:
     async with recording(SHORT) as (recorder, tap):
         tap.broken = True
-        recorder.started(started(), waiter := Waiting())
+        recorder.durably(started(), waiter := Waiting())
         await waiter.news()
         late = Waiting()
 
-        assert not recorder.started(started("late"), late)
+        assert not recorder.durably(started("late"), late)
         await asyncio.sleep(0.01)
         assert [] == late.heard
 
@@ -227,7 +227,7 @@ async def test_closing_gives_up_where_the_bus_stays_away() -> None:
 async def test_closing_publishes_what_is_left() -> None:
     async with recording(LONG) as (recorder, tap):
         waiter = Waiting()
-        recorder.started(started(), waiter)
+        recorder.durably(started(), waiter)
         recorder.add(progress())
         await recorder.close()
 
