@@ -29,7 +29,7 @@ def judge(result: EngineAnswer | Failure, model: str) -> Judgement:
     """The judgement on one attempt."""
     if isinstance(result, Failure):
         problem = server_problem(f"The engine for {model} failed: {result.message}.", "engine_died")
-        again: Literal["free", "counted"] = "free" if result.kind == "connect" else "counted"
+        again: Literal["free", "counted"] = "free" if result.kind in ("connect", "stale") else "counted"
         return Judgement(outcome="engine_died", problem=problem, again=again)
     if result.status == 200:
         return _whole(result.body, model)

@@ -26,7 +26,8 @@ class Connection(asyncio.Protocol):
     __slots__ = (
         "_announced", "_body", "_body_size", "_busy", "_call", "_chunked", "_closing", "_front", "_head_only",
         "_head_size", "_headers", "_held", "_idle_since", "_lost", "_parser", "_queue", "_reading_body",
-        "_reading_since", "_refused_at", "_target", "_transport", "_unparsed", "_write_paused", "listener",
+        "_reading_since", "_refused_at", "_resuming", "_target", "_transport", "_unparsed", "_write_paused",
+        "listener",
     )  # fmt: skip
 
     def __init__(self, front: "Front") -> None:
@@ -37,7 +38,8 @@ class Connection(asyncio.Protocol):
         self._closing = False  # no further request is read
         self._lost = False  # the client is gone: what is still written is dropped
         self._refused_at = 0.0  # when the request being read was answered early, if it was
-        self._write_paused = False
+        self._write_paused = False  # as whoever answers was told
+        self._resuming: asyncio.Handle | None = None  # will tell that the client caught up
         self._chunked = True
         self._head_only = False
         self._held = 0  # bytes of bodies this connection holds of the budget
@@ -107,12 +109,24 @@ class Connection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         """Called by asyncio when the client reads too slowly."""
+        if self._resuming is not None:  # it caught up for a moment only, and nobody has heard of that
+            self._resuming.cancel()
+            self._resuming = None
+            return
         self._write_paused = True
         if self.listener is not None:
             self.listener.client_paused()
 
     def resume_writing(self) -> None:
         """Called by asyncio when it caught up."""
+        # Told in the loop's next turn: asyncio calls this in the middle of its own writing, and loses a
+        # transport twice that is closed there.
+        self._resuming = asyncio.get_running_loop().call_soon(self._resume)
+
+    def _resume(self) -> None:
+        self._resuming = None
+        if self._transport.is_closing():
+            return
         self._write_paused = False
         if self.listener is not None:
             self.listener.client_resumed()

@@ -75,8 +75,9 @@ class Load:
             await work
 
     def _length(self) -> int:
-        """How many tokens an answer gets: mostly few."""
-        return self._dice.choice([self._dice.randint(3, 40), self._dice.randint(3, 40), 120])
+        """How many tokens an answer gets: mostly few, now and then more than may go unrecorded."""
+        few = self._dice.randint(3, 40)
+        return self._dice.choices([few, 120, 500], weights=[20, 9, 1])[0]
 
     async def _call(self, tokens: int, *, stream: bool) -> None:
         while True:

@@ -122,6 +122,46 @@ async def test_a_client_that_does_not_read_gets_no_further_request_begun() -> No
     assert 3 == len(begun)
 
 
+class EndsOnceCaughtUp:
+    """Answers with more than its client takes, and ends the moment it hears of room again."""
+
+    def __init__(self, call: Call, reply: Reply) -> None:
+        self.reply = reply
+        reply.listener = self
+        reply.start(200, JSON)
+        reply.write(BIG)
+
+    def client_gone(self) -> None: ...
+
+    def client_paused(self) -> None: ...
+
+    def client_resumed(self) -> None:
+        self.reply.write(b"end")
+        self.reply.finish()
+
+
+async def test_a_reply_may_end_its_connection_the_moment_the_client_caught_up() -> None:
+    async with serving(EndsOnceCaughtUp) as it, connected(it.port) as client:
+        await client.send(request("GET", "/", headers={"connection": "close"}))
+        answer = await client.response()
+
+        assert BIG + b"end" == answer.body
+        assert b"" == await client.rest()
+        await it.all_left()
+
+
+async def test_a_request_in_line_may_end_the_connection_the_moment_the_client_caught_up() -> None:
+    def answers(call: Call, reply: Reply) -> None:
+        reply.send(200, JSON, BIG if call.target == b"/big" else b"end")
+
+    async with serving(answers) as it, connected(it.port) as client:
+        await client.send(request("GET", "/big") + request("GET", "/", headers={"connection": "close"}))
+        assert BIG == (await client.response()).body
+        assert b"end" == (await client.response()).body
+        assert b"" == await client.rest()
+        await it.all_left()
+
+
 # --- the end
 
 
