@@ -72,7 +72,7 @@ class Job(Record):
 
 
 EVENTS: tuple[EventRow, ...] = (
-    EventRow(event=InferenceRequested, producers=("request",), consumers=("routing",)),
+    EventRow(event=InferenceRequested, producers=("request", "dispatcher"), consumers=("routing",)),
     EventRow(
         event=InferenceRouted,
         producers=("router", "routing"),
@@ -101,7 +101,7 @@ JOBS: tuple[Job, ...] = (
         name="sweep-requests",
         every_s=15,
         consumer="dispatcher",
-        purpose="expires overdue requests, frees lost claims and republishes events still owed",
+        purpose="expires overdue requests, frees lost claims, republishes what is still owed or unrouted",
     ),
 )
 

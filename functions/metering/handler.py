@@ -1,5 +1,7 @@
 """Writes usage pages to the ledger, and settles what fell silent."""
 
+import asyncio
+from collections import deque
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -12,7 +14,8 @@ from events.words import Invalid, Record, Usage, hashed_id
 from functions.metering.bill import Increment, increments
 from functions.metering.settlement import Fold, Standing, StoredPage
 
-PAGES_AT_ONCE = 100
+PAGES_AT_ONCE = 100  # fewer would cost more: every step stores the whole standing
+RECORDS_AT_ONCE = 1000  # folded in one go: about two milliseconds
 
 
 class Settlement(Record):
@@ -85,12 +88,11 @@ async def handle(envelope: Envelope, ports: Ports) -> Sequence[Event]:
 async def sweep(producer: str, now: datetime, ports: Ports) -> None:
     """Brings one producer's standing up to date, step by step, and settles it at the end."""
     standing, version = await ports.ledger.standing(producer)
-    while pages := await ports.ledger.unfolded(producer, PAGES_AT_ONCE):
+    while pages := deque(await ports.ledger.unfolded(producer, PAGES_AT_ONCE)):
         fold = Fold(standing)
-        for stored in pages:
-            fold.add(stored)
+        folded = await _take_in(pages, fold)
         standing = fold.standing()
-        version = await ports.ledger.settle(_settlement(fold, pages), version)
+        version = await ports.ledger.settle(_settlement(fold, folded), version)
     fold = Fold(standing)
     silent_after = timedelta(seconds=ports.silent_after_s)
     counts = await ports.counts.of([a for a, o in fold.open.items() if now - o.seen_at > silent_after])
@@ -99,12 +101,30 @@ async def sweep(producer: str, now: datetime, ports: Ports) -> None:
         await ports.ledger.settle(_settlement(fold, ()), version)
 
 
-def _settlement(fold: Fold, pages: Sequence[StoredPage]) -> Settlement:
+async def _take_in(pages: deque[StoredPage], fold: Fold) -> tuple[str, ...]:
+    """Folds all pages and returns their ids. A hundred full ones would hold up for tens of milliseconds
+    what else runs in this process: others get their turn between, and each page is let go of at once,
+    because freeing them all together takes a third of that time.
+    """
+    folded: list[str] = []
+    records = 0
+    while pages:
+        stored = pages.popleft()
+        fold.add(stored)
+        folded.append(stored.id)
+        records += len(stored.page.records)
+        if records >= RECORDS_AT_ONCE:
+            records = 0
+            await asyncio.sleep(0)
+    return tuple(folded)
+
+
+def _settlement(fold: Fold, folded: tuple[str, ...]) -> Settlement:
     standing = fold.standing()
     rows = tuple(fold.rows)
     return Settlement(
         producer=fold.producer,
-        folded=tuple(page.id for page in pages),
+        folded=folded,
         standing=None if standing.idle else standing,
         page_id=hashed_id(row.id for row in rows),
         page=UsageRecorded(producer=fold.producer, records=rows) if rows else None,

@@ -5,6 +5,7 @@ import contextlib
 import logging
 from collections import Counter
 from collections.abc import Sequence
+from datetime import datetime
 from random import Random
 
 from events.envelope import Envelope, Event
@@ -16,7 +17,7 @@ from functions.request.lifecycle import claim, release
 from services.dispatcher.choice import AMONG_FIRST, among_first, next_turn
 from services.dispatcher.ports import Ports
 from services.dispatcher.run import Run
-from services.dispatcher.sweep import sweep
+from services.dispatcher.sweep import Sweep, pay_debts
 
 log = logging.getLogger("penstock.dispatcher")
 
@@ -32,7 +33,8 @@ class Dispatcher:
         self._tenants: Counter[str] = Counter()
         self._turns = 0
         self._last_turns: dict[str, int] = {}
-        self._loop_task: asyncio.Task[None] | None = None
+        self._sweep = Sweep(ports)
+        self._tasks: list[asyncio.Task[None]] = []
 
     @property
     def running(self) -> int:
@@ -45,22 +47,32 @@ class Dispatcher:
             case InferenceRouted():
                 self._bell.set()
             case JobDue(job="sweep-requests"):
-                if await sweep(self._ports):
+                if await self._sweep.run():
                     self._bell.set()
             case _:
                 raise Invalid(f"The dispatcher does not consume {envelope.type} ({envelope.subject}).")
         return []
 
     async def start(self, *, alone: bool) -> None:
-        """Begins. `alone` says that no other dispatcher can be alive, so all claims are of the dead."""
+        """Begins. `alone` says that no other dispatcher can be alive, so all claims are of the dead, and
+        nobody else is about to publish what documents owe.
+        """
         if alone:
             await self._release_all()
-        self._loop_task = asyncio.create_task(self._loop())
+            # Beside the queue: thousands may owe, each costs two commits, and serving must not wait.
+            self._tasks.append(asyncio.create_task(self._pay_debts(self._ports.now())))
+        self._tasks.append(asyncio.create_task(self._loop()))
 
     async def _release_all(self) -> None:
         while found := await self._ports.requests.running(100):
             for stored in found:
                 await self._ports.requests.replace(release(stored.document), stored.version)
+
+    async def _pay_debts(self, before: datetime) -> None:
+        try:
+            await pay_debts(self._ports, before)
+        except PenstockError as error:
+            log.warning("events still owed wait for the sweep: %s", error)
 
     async def _loop(self) -> None:
         while True:
@@ -115,9 +127,9 @@ class Dispatcher:
 
     async def stop(self, grace_s: float) -> None:
         """Lets runs end for `grace_s`, then gives the rest back to the queue."""
-        if self._loop_task is not None:
-            self._loop_task.cancel()
-            await asyncio.gather(self._loop_task, return_exceptions=True)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         runs = dict(self._runs)
         if runs:
             await asyncio.wait(runs, timeout=grace_s)

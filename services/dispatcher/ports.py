@@ -37,6 +37,9 @@ class Requests(Protocol):
     async def running(self, limit: int) -> Sequence[Versioned]:
         """Running requests."""
 
+    async def stale(self, before: datetime, limit: int) -> Sequence[Versioned]:
+        """Requests accepted before `before` that nobody routed."""
+
     async def owing(self, before: datetime, limit: int) -> Sequence[Versioned]:
         """Documents that owe events since `before` or longer."""
 
@@ -72,7 +75,8 @@ class Pace:
     """The dispatcher's settings. Times in seconds.
 
     `slots`: requests this process runs at once. `failures`: attempts that may fail before the request
-    does. `skew_s`: how far clocks may differ before a lease is thought lost.
+    does. `skew_s`: how far clocks may differ before a lease is thought lost. `stale_after_s`: how long a
+    request may wait for its route before it is announced again, and how often that is done.
     """
 
     slots: int = 16
@@ -87,6 +91,7 @@ class Pace:
     retry_first_s: float = 1.0
     retry_last_s: float = 60.0
     owed_after_s: float = 30.0
+    stale_after_s: float = 300.0
     keep_s: int = 86_400
 
 

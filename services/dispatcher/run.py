@@ -15,9 +15,9 @@ from services.dispatcher.engine_call import EngineCall
 from services.dispatcher.judgement import Judgement, judge
 from services.dispatcher.outbox import pay
 from services.dispatcher.ports import Ports
-from services.front.call import field
 from services.pool.wire import for_engine
-from services.router.errors import error_body
+from services.wire.errors import error_body
+from services.wire.fields import field
 
 SOURCE = "/dispatcher"
 

@@ -5,8 +5,9 @@ import logging
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
-from services.front.call import Call, Fields, Reply
+from services.front.call import Call, Reply
 from services.front.front import Refusals
+from services.wire.fields import Fields
 
 Message = MutableMapping[str, Any]  # ASGI's own shape
 App = Callable[

@@ -4,9 +4,7 @@ from collections.abc import Callable
 from http import HTTPStatus
 from typing import Protocol
 
-Fields = bytes  # header field lines, each ending in CRLF
-
-JSON: Fields = b"content-type: application/json\r\n"
+from services.wire.fields import Fields
 
 STATUS_LINES: dict[int, bytes] = {
     status.value: b"HTTP/1.1 %d %b\r\n" % (status.value, status.phrase.encode()) for status in HTTPStatus
@@ -16,12 +14,6 @@ STATUS_LINES: dict[int, bytes] = {
 def status_line(status: int) -> bytes:
     """The first line of a reply."""
     return STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status
-
-
-def field(name: str, value: str) -> Fields:
-    """One header line; characters that could end it early are dropped."""
-    clean = value.encode("ascii", "replace").translate(None, b"\r\n\0")
-    return b"%b: %b\r\n" % (name.encode(), clean)
 
 
 class Call:

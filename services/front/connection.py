@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, cast
 
 import httptools
 
-from services.front.call import Call, Fields, Listener, status_line
+from services.front.call import Call, Listener, status_line
+from services.wire.fields import Fields
 
 if TYPE_CHECKING:
     from services.front.front import Front

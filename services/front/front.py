@@ -6,9 +6,10 @@ import socket
 from collections.abc import Callable
 from email.utils import formatdate
 
-from services.front.call import Endpoint, Fields
+from services.front.call import Endpoint
 from services.front.connection import Connection
 from services.front.limits import Budget, Limits
+from services.wire.fields import Fields
 
 TICK_S = 0.5
 

@@ -51,7 +51,7 @@ class Connection(asyncio.Protocol):
         self._flight = flight
         flight.connection = self
         self._reset()
-        self._transport.writelines((flight.head, flight.body))
+        self._transport.write(flight.head + flight.body)
         flight.receiver.sent()
 
     def abandon(self) -> None:

@@ -16,7 +16,7 @@ from services.rehearsal.profiles import Profile, Steady
 from services.rehearsal.schedule.batch import BatchSchedule
 from services.rehearsal.schedule.paced import PacedSchedule
 from services.rehearsal.schedule.slots import Slots
-from services.router.errors import render_refusal
+from services.wire.errors import render_refusal
 
 BODIES = 256 * 2**20  # bytes of request bodies held at once
 

@@ -5,10 +5,11 @@ from collections.abc import Iterator
 import msgspec
 
 from events.words import Refusal
-from services.front.call import JSON, Fields, Reply
+from services.front.call import Reply
 from services.rehearsal.prose import Choice
 from services.rehearsal.request import Draft, Served
-from services.router.errors import error_body, error_fields
+from services.wire.errors import error_body, error_fields
+from services.wire.fields import JSON, Fields
 
 ENGINE: Fields = b"x-penstock-engine: rehearsal\r\n"
 WHOLE: Fields = ENGINE + JSON

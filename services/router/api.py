@@ -24,10 +24,10 @@ from events.words import (
 )
 from functions.request.admission import unknown_model
 from functions.request.submission import Options
-from services.router.errors import error_body, error_fields
 from services.router.gate import Gate
-from services.router.ids import request_id
 from services.router.queue import RequestQueue
+from services.wire.errors import error_body, error_fields
+from services.wire.ids import request_id
 
 MAX_WAIT_S = 60.0
 

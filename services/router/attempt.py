@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Protocol
 
 from events.usage import Outcome, Progress
 from events.words import Problem, Refusal, Usage, attempt_id, server_problem
-from services.front.call import field
 from services.pool.engine_errors import refusal_of
 from services.pool.flight import Failure, Flight, Headers
 from services.pool.replica import Replica
@@ -20,6 +19,7 @@ from services.pool.sse import (
 )
 from services.router.order import Order, Phase
 from services.router.records import completed, started
+from services.wire.fields import field
 
 if TYPE_CHECKING:
     from services.router.exchanges import Exchanges

@@ -7,14 +7,15 @@ from events.config import Config
 from events.words import ApiKey, Problem, Refusal, Unavailable, server_problem
 from functions.request.admission import CHAT, Admitted, admit
 from functions.routing.policy import choose
-from services.front.call import Call, Reply, field
+from services.front.call import Call, Reply
 from services.pool.pool import Pool
 from services.pool.wire import for_engine
-from services.router.errors import error_body, error_fields
 from services.router.exchanges import Exchanges
 from services.router.gate import Gate, token_of
-from services.router.ids import request_id
 from services.router.order import Order
+from services.wire.errors import error_body, error_fields
+from services.wire.fields import field
+from services.wire.ids import request_id
 
 REHEARSAL = b"x-penstock-engine: rehearsal\r\n"
 

@@ -4,11 +4,12 @@ from typing import TYPE_CHECKING
 
 from events.usage import Outcome
 from events.words import Problem, Refusal, server_problem
-from services.front.call import JSON, Fields, Reply
+from services.front.call import Reply
 from services.pool.replica import Replica
 from services.router.attempt import Attempt
-from services.router.errors import error_body, error_event, error_fields
 from services.router.order import Order
+from services.wire.errors import error_body, error_event, error_fields
+from services.wire.fields import JSON, Fields
 
 if TYPE_CHECKING:
     from services.router.exchanges import Exchanges

@@ -3,8 +3,9 @@
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
-from services.front.call import Call, Reply, field
+from services.front.call import Call, Reply
 from services.router.metrics import Metrics
+from services.wire.fields import field
 
 TYPE = field("content-type", CONTENT_TYPE_LATEST)
 

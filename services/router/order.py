@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from events.words import ApiKey, Problem, Record, server_problem
-from services.front.call import Fields
+from services.wire.fields import Fields
 
 Phase = Literal["connecting", "waiting", "answering", "answered", "over"]
 

@@ -17,7 +17,7 @@ from functions.request.lifecycle import cancel, owed
 from functions.request.submission import Options
 from functions.routing.handler import routed_event
 from functions.routing.policy import choose
-from services.router.ids import request_id
+from services.wire.ids import request_id
 
 SOURCE = "/router"
 FIRST_LOOK_S = 0.02

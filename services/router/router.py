@@ -2,7 +2,7 @@
 
 from services.front.asgi import App, AsgiBridge
 from services.front.call import Call, Endpoint, Reply
-from services.router.errors import render_refusal
+from services.wire.errors import render_refusal
 
 
 class Router:

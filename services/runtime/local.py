@@ -38,7 +38,6 @@ from services.router.admin import AdminApi
 from services.router.api import PublicApi, application
 from services.router.chat import Chat
 from services.router.credentials import digest
-from services.router.errors import render_refusal
 from services.router.exchanges import Exchanges
 from services.router.exposition import Exposition
 from services.router.gate import AdminGate, Gate
@@ -52,6 +51,7 @@ from services.runtime import configuration, first_start
 from services.runtime.settings import Settings, shown
 from services.runtime.stores import Stores, open_stores
 from services.usage.recorder import Lingers, UsageRecorder
+from services.wire.errors import render_refusal
 
 KEY_POLL_S = 5.0
 METRICS_PORT = 9090

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 from services.adapters.memory.bodies import MemoryBodies
 from services.adapters.memory.bus import MemoryBus
@@ -20,6 +20,9 @@ from services.adapters.sqlite.keys import SqliteKeys
 from services.adapters.sqlite.ledger import SqliteUsageLedger
 from services.adapters.sqlite.requests import SqliteRequests
 from services.adapters.sqlite.schema import DATA
+from tests.cloud.firestore import opening as firestore
+from tests.cloud.pubsub import opening as pubsub
+from tests.cloud.pubsub.gaps import GAPS as PUBSUB_GAPS
 
 T = TypeVar("T")
 
@@ -99,24 +102,33 @@ def in_data_file(make: Callable[[Database, Now], T]) -> Opener[T]:
 BUSES: dict[str, Opener[Bus]] = {
     "memory": in_memory(MemoryBus),
     "sqlite": sqlite_bus,
+    "pubsub": pubsub.bus,
 }
 LEDGERS: dict[str, Opener[Ledger]] = {
     "memory": in_memory(MemoryUsageLedger),
     "sqlite": in_data_file(SqliteUsageLedger),
+    "firestore": firestore.ledger,
 }
 REQUESTS: dict[str, Opener[Requests]] = {
     "memory": in_memory(MemoryRequests),
     "sqlite": in_data_file(SqliteRequests),
+    "firestore": firestore.requests,
 }
 BODIES: dict[str, Opener[Bodies]] = {
     "memory": in_memory(MemoryBodies),
     "sqlite": in_data_file(SqliteBodies),
+    "firestore": firestore.bodies,
 }
 KEYS: dict[str, Opener[Keys]] = {
     "memory": in_memory(lambda now: MemoryKeys()),
     "sqlite": in_data_file(lambda database, now: SqliteKeys(database)),
+    "firestore": firestore.keys,
 }
 DATA_KEYS: dict[str, Opener[DataKeys]] = {
     "memory": in_memory(lambda now: MemoryDataKeys()),
     "sqlite": sqlite_data_keys,
+    "firestore": firestore.data_keys,
 }
+
+# Tests an adapter takes no part in, and why: the pair does not exist, it is not skipped.
+GAPS: dict[Opener[Any], dict[str, str]] = {pubsub.bus: PUBSUB_GAPS}

@@ -95,6 +95,8 @@ def published(clear: bytes) -> Arrives:
 
 # --- what is there before
 
+end = partial(finish, status="completed", now=START, source="/test")
+
 
 def document(name: str, **fields: object) -> RequestDocument:
     made = RequestDocument(
@@ -140,9 +142,17 @@ async def a_routed_request(world: World) -> None:
     await store(world, made)
 
 
+async def a_routed_request_and_an_end_untold(world: World) -> None:
+    """What a dispatcher may find when it starts."""
+    await a_routed_request(world)
+    await store(world, end(document("untold"), keep_s=KEEP_S))
+    world.clock.forward(1)
+
+
 async def requests_of_every_need(world: World) -> None:
-    """One that is overdue, one whose claim is lost, one that owes an event, one nobody needs any more."""
-    end = partial(finish, status="completed", now=START, source="/test")
+    """One that is overdue, one whose claim is lost, one that owes an event, one nobody needs any more,
+    and one nobody routed.
+    """
     soon = START + timedelta(seconds=LATER_S / 2)
     await store(
         world,
@@ -150,6 +160,7 @@ async def requests_of_every_need(world: World) -> None:
         document("lost", state="running", attempts=1, claim=Claim(owner="dead", lease_until=soon)),
         end(document("owing"), keep_s=KEEP_S),
         replace(end(document("over"), keep_s=1), owed=()),
+        document("stale", state="accepted", backend=None, created_at=START - timedelta(seconds=500)),
     )
     world.clock.forward(LATER_S)
 
@@ -270,7 +281,12 @@ sweeps = consuming(due("sweep-requests"), sweeping_dispatcher)
 asked = InferenceRequested(request_id="r1", tenant=TENANT, model=MODEL, lane="interactive")
 paged = page_of(started("a.1"), completed("a.1"))
 
-RUNNING = Handled(name="dispatcher", given=a_routed_request, process=running_dispatcher, later=later(sweeps))
+RUNNING = Handled(
+    name="dispatcher",
+    given=a_routed_request_and_an_end_untold,
+    process=running_dispatcher,
+    later=later(sweeps),
+)
 
 HANDLED = (
     Handled(name="request", given=an_ingest_topic, process=consuming(published(chat()), request_function)),

@@ -28,7 +28,7 @@ class SmallRepository:
             (root / name).touch()
         (root / "services/cli/main.py").write_text("import sys\nprint(__spec__.name, *sys.argv[1:])\n")
         (root / "tests/run.py").write_text("import sys\nprint('tests', *sys.argv[1:])\n")
-        for lock in ("base", "dev"):
+        for lock in ("base", "dev", "all"):
             self.write_lock(lock, "# Nothing.\n")
 
     def write_lock(self, lock: str, text: str) -> None:

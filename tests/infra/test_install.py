@@ -30,7 +30,7 @@ def installed(place: SmallRepository) -> Iterator[SmallRepository]:
     """As after a first start, also for the next test."""
     place.start()
     yield place
-    for lock in ("base", "dev"):
+    for lock in ("base", "dev", "all"):
         place.write_lock(lock, "# Nothing.\n")
 
 
@@ -61,10 +61,17 @@ def test_the_environment_has_the_command_too(installed: SmallRepository) -> None
 
 
 def test_test_installs_the_tools_and_hands_its_arguments_on(installed: SmallRepository) -> None:
-    code, output, told = installed.start("test", "--all", "-x")
-    assert (0, "tests --all -x\n") == (code, output)
+    code, output, told = installed.start("test", "-x")
+    assert (0, "tests -x\n") == (code, output)
     assert "infra/locks/dev.txt" in told
     assert (0, "tests\n", "") == installed.start("test")
+
+
+def test_more_tests_need_more_tools(installed: SmallRepository) -> None:
+    code, output, told = installed.start("test", "--all")
+    assert (0, "tests --all\n") == (code, output)
+    assert "infra/locks/all.txt" in told
+    assert (0, "tests --soak\n", "") == installed.start("test", "--soak")
 
 
 def test_a_changed_lock_is_installed(installed: SmallRepository) -> None:

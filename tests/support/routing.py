@@ -16,12 +16,12 @@ from services.front.limits import Budget
 from services.pool.pool import Pool
 from services.router.chat import Chat
 from services.router.credentials import mint
-from services.router.errors import render_refusal
 from services.router.exchanges import Exchanges
 from services.router.gate import Gate
 from services.router.metrics import Metrics
 from services.router.order import Deadlines
 from services.usage.recorder import Lingers, UsageRecorder
+from services.wire.errors import render_refusal
 from tests.support import client
 from tests.support.client import PATIENCE_S
 from tests.support.clock import now

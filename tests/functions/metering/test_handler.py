@@ -13,7 +13,7 @@ from events.jobs import JobDue
 from events.usage import Started, UsageRecord, UsageRecorded
 from events.words import Conflict, Invalid, Usage
 from functions.metering.bill import UsageSum
-from functions.metering.handler import PAGES_AT_ONCE, Ports, Settlement, handle
+from functions.metering.handler import PAGES_AT_ONCE, RECORDS_AT_ONCE, Ports, Settlement, handle
 from services.adapters.memory.ledger import MemoryUsageLedger
 from tests.functions.metering.records import NOON, SECOND, SILENT_AFTER, completed, page, progress, started
 
@@ -107,6 +107,25 @@ async def test_more_pages_than_one_step_takes_are_all_folded(world: World) -> No
     (total,) = await world.sums()
     assert (len(attempts), 7) == (total.requests, total.estimated)
     assert [] == list(await world.ledger.unfolded("p", 1))
+
+
+async def test_a_sweep_of_many_records_lets_others_have_their_turn(world: World) -> None:
+    turns = 0
+
+    async def serves() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    for number in range(3):
+        attempts = (f"{number}.{attempt}" for attempt in range(RECORDS_AT_ONCE))
+        await world.hear(page(*map(started, attempts)), id=str(number))
+    other = asyncio.create_task(serves())
+    await world.sweep()
+    other.cancel()
+
+    assert 3 <= turns
 
 
 class CountsOf:

@@ -11,6 +11,7 @@ from events.inference import InferenceCompleted
 from events.jobs import JobDue
 from events.requests import Claim
 from events.words import Invalid
+from functions.request.lifecycle import finish
 from tests.services.dispatcher.world import World, long_ago, world
 from tests.support.clock import now
 from tests.support.upstream import Call, Upstream, answers, hangs, waits_for
@@ -105,6 +106,49 @@ async def test_a_dispatcher_that_is_alone_takes_over_what_the_dead_were_running(
     document = await world.ends(name)
 
     assert ("completed", 2) == (document.state, document.attempts)
+
+
+async def test_a_dispatcher_that_is_alone_tells_at_once_what_the_dead_could_not(
+    tmp_path: Path, engine: Upstream
+) -> None:
+    async with world(tmp_path, engine.url, owed_after_s=3600) as made:
+        names = [await ended_untold(made) for _ in range(250)]
+        await made.dispatch(alone=True)
+        assert [] == made.said.events("inference-completed-v1")  # its start did not wait for that
+        for name in names:
+            await made.ends(name)
+
+        assert 250 == len(made.said.events("inference-completed-v1"))
+
+
+async def test_a_dispatcher_among_others_leaves_them_time_to_tell(tmp_path: Path, engine: Upstream) -> None:
+    async with world(tmp_path, engine.url, owed_after_s=3600) as made:
+        name = await ended_untold(made)
+        await made.dispatch()
+        await asyncio.sleep(0.05)
+
+        assert (await made.document(name)).owed
+
+
+async def test_a_dispatcher_starts_although_nothing_can_be_told(world: World, engine: Upstream) -> None:
+    untold, name = await ended_untold(world), await world.submit()
+    world.said.away = True
+    dispatcher = await world.dispatch(alone=True)
+    await world.reaches(name, "completed")
+    assert (await world.document(untold)).owed
+    world.said.away = False
+    await world.sweep(dispatcher)
+
+    assert () == (await world.document(untold)).owed
+
+
+async def ended_untold(world: World) -> str:
+    """A request whose dispatcher died between its end and the telling of it."""
+    name = await world.submit()
+    stored = await world.stored(name)
+    ended = finish(stored.document, "completed", now=now(), keep_s=60, source="/test")
+    await world.requests.replace(ended, stored.version)
+    return name
 
 
 async def test_a_claim_that_ended_is_freed_by_the_sweep(world: World, engine: Upstream) -> None:

@@ -49,6 +49,7 @@ FAST = Pace(
     retry_first_s=0.01,
     retry_last_s=0.05,
     owed_after_s=0,
+    stale_after_s=60,
 )
 
 

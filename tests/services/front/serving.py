@@ -5,10 +5,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from services.front.call import JSON, Call, Endpoint, Reply
+from services.front.call import Call, Endpoint, Reply
 from services.front.front import Front
 from services.front.limits import Budget, Limits
-from services.router.errors import render_refusal
+from services.wire.errors import render_refusal
+from services.wire.fields import JSON
 from tests.support.client import PATIENCE_S, Response
 
 PLENTY = 2**20

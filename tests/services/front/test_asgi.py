@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from services.front.asgi import App, AsgiBridge
-from services.router.errors import render_refusal
+from services.wire.errors import render_refusal
 from tests.services.front.serving import serving
 from tests.support.client import connected
 from tests.support.wire import request

@@ -3,7 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.front.call import Call, field, status_line
+from services.front.call import Call, status_line
+from services.wire.fields import field
 
 
 @given(st.text())

@@ -5,7 +5,8 @@ from collections.abc import Callable
 
 import pytest
 
-from services.front.call import JSON, Call, Reply
+from services.front.call import Call, Reply
+from services.wire.fields import JSON
 from tests.services.front.serving import Held, Serving, echo, serving
 from tests.support.client import PATIENCE_S, Client, connected
 from tests.support.wire import request

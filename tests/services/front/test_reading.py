@@ -4,8 +4,9 @@ import asyncio
 
 import pytest
 
-from services.front.call import JSON, Call, Reply
+from services.front.call import Call, Reply
 from services.front.limits import Limits
+from services.wire.fields import JSON
 from tests.services.front.serving import echo, serving
 from tests.support.client import connected
 from tests.support.wire import chunked, request

@@ -4,8 +4,9 @@ import asyncio
 
 import pytest
 
-from services.front.call import JSON, Call, Reply
+from services.front.call import Call, Reply
 from services.front.limits import Limits
+from services.wire.fields import JSON
 from tests.services.front.serving import Held, echo, is_refusal, serving
 from tests.support.client import connected
 from tests.support.wire import request

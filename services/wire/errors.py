@@ -3,8 +3,8 @@
 import msgspec
 
 from events.words import Problem, Refusal
-from services.front.call import JSON, Fields, field
-from services.router.ids import request_id
+from services.wire.fields import JSON, Fields, field
+from services.wire.ids import request_id
 
 NO_RETRY: Fields = b"x-should-retry: false\r\n"  # the official clients obey it
 RETRYABLE = frozenset({408, 409, 429, 500, 502, 503, 504})
