@@ -32,6 +32,7 @@ class Settings(Record):
     host: str = "127.0.0.1"
     port: Port = 4747
     metrics_port: Port | None = None
+    metrics_host: str = "127.0.0.1"
     engine: str | None = None
     config: str | None = None
     api_key: str | None = None

@@ -1,9 +1,10 @@
-"""The stores of an embedded platform, opened together on one data folder."""
+"""Where state is kept: opened together, on one data folder."""
 
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from services.adapters.local.folder import DataFolder
 from services.adapters.local.master_key import FileMasterKey
@@ -17,30 +18,37 @@ from services.adapters.sqlite.requests import SqliteRequests
 from services.adapters.sqlite.schema import DATA
 from services.sealing.sealer import Sealer
 
+if TYPE_CHECKING:  # Google's client is loaded where it is used only
+    from services.adapters.firestore.bodies import FirestoreBodies
+    from services.adapters.firestore.keys import FirestoreKeys
+    from services.adapters.firestore.ledger import FirestoreUsageLedger
+    from services.adapters.firestore.requests import FirestoreRequests
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stores:
-    """Everything that keeps state."""
+    """Everything that keeps state, but the bus."""
 
-    bus: SqliteBus
-    ledger: SqliteUsageLedger
-    requests: SqliteRequests
-    bodies: SqliteBodies
-    keys: SqliteKeys
+    ledger: "SqliteUsageLedger | FirestoreUsageLedger"
+    requests: "SqliteRequests | FirestoreRequests"
+    bodies: "SqliteBodies | FirestoreBodies"
+    keys: "SqliteKeys | FirestoreKeys"
     sealer: Sealer
 
 
-async def open_stores(folder: DataFolder, now: Callable[[], datetime], stack: AsyncExitStack) -> Stores:
+async def open_local(
+    folder: DataFolder, now: Callable[[], datetime], stack: AsyncExitStack
+) -> tuple[Stores, SqliteBus]:
     """Opens the data file and the file of data keys; `stack` closes them."""
     database = Database(folder.path / "data.db", DATA)
     stack.push_async_callback(database.close)
     data_keys = SqliteDataKeys.open(folder.path / "data-keys.db")
     stack.push_async_callback(data_keys.close)
-    return Stores(
-        bus=await SqliteBus.open(database, now),
+    stores = Stores(
         ledger=SqliteUsageLedger(database, now),
         requests=SqliteRequests(database, now),
         bodies=SqliteBodies(database, now),
         keys=SqliteKeys(database),
         sealer=Sealer(FileMasterKey(folder.path / "master-key"), data_keys),
     )
+    return stores, await SqliteBus.open(database, now)

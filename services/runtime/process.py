@@ -1,0 +1,72 @@
+"""What every process of a platform is made with, and what its settings mean to each part."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from events.bus import Publisher
+from events.config import Config
+from functions.request.intake import Terms
+from services.dispatcher.ports import Pace
+from services.pool.pool import Pool
+from services.router.order import Deadlines
+from services.runtime.settings import Settings
+from services.runtime.stores import Stores
+from services.usage.recorder import Lingers, UsageRecorder
+
+
+def utc_now() -> datetime:
+    """The wall clock."""
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Process:
+    """Settings, stores, the bus and the configuration. `producer` is this process's name: in the ledger,
+    in claims. The wiring of every part begins here.
+    """
+
+    settings: Settings
+    stores: Stores
+    publisher: Publisher
+    config: Callable[[], Config]
+    pool: Callable[[], Pool]
+    producer: str
+    now: Callable[[], datetime] = utc_now
+
+    def recorder(self, source: str) -> UsageRecorder:
+        """The usage records of this process; `source` names who makes the attempts."""
+        settings = self.settings
+        lingers = Lingers(started_s=settings.started_linger_s, other_s=settings.usage_linger_s)
+        return UsageRecorder(
+            self.publisher, producer=self.producer, source=source, lingers=lingers, now=self.now
+        )
+
+    def terms(self) -> Terms:
+        """How long queued requests may wait and are kept."""
+        return Terms(deadline_s=self.settings.queue_deadline_s, keep_s=self.settings.results_kept_s)
+
+    def deadlines(self) -> Deadlines:
+        """How long each phase of a synchronous request may take."""
+        settings = self.settings
+        return Deadlines(
+            connect_s=settings.connect_timeout_s,
+            first_byte_s=settings.first_byte_timeout_s,
+            idle_s=settings.idle_timeout_s,
+            total_s=settings.total_timeout_s,
+            stalled_client_s=settings.stalled_client_timeout_s,
+            progress_every_s=settings.progress_every_s,
+        )
+
+    def pace(self) -> Pace:
+        """How the dispatcher works."""
+        settings = self.settings
+        return Pace(
+            slots=settings.queue_slots,
+            lease_s=settings.lease_s,
+            heartbeat_s=settings.heartbeat_s,
+            total_s=settings.total_timeout_s,
+            connect_s=settings.connect_timeout_s,
+            failures=settings.queue_failures,
+            keep_s=settings.results_kept_s,
+        )

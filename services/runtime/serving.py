@@ -1,0 +1,152 @@
+"""The router with all it needs: HTTP in front, exchanges behind it, metrics on a port of their own."""
+
+import asyncio
+import errno
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from events.words import Conflict, Invalid
+from functions.request.admission import CHAT
+from services.embedded.workers import Workers
+from services.front.front import Front
+from services.front.limits import Budget, Limits
+from services.router.admin import AdminApi, Conversation, Ingest, RunJob
+from services.router.api import PublicApi, application
+from services.router.chat import Chat
+from services.router.exchanges import Exchanges
+from services.router.exposition import Exposition
+from services.router.gate import AdminGate, Gate
+from services.router.health import Health
+from services.router.keyring import KeyRing
+from services.router.metrics import Metrics
+from services.router.queue import RequestQueue
+from services.router.router import Router
+from services.runtime.process import Process
+from services.usage.recorder import UsageRecorder
+from services.wire.errors import render_refusal
+
+KEY_POLL_S = 5.0
+METRICS_PORT = 9090
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """What the operators' endpoints do through others: `admin_key_hash` is the SHA-256 of their key."""
+
+    admin_key_hash: str
+    conversation: Conversation
+    ingest: Ingest
+    run_job: RunJob
+
+
+class RouterService:
+    """`listen` once, `start` once, `drain` once, `close` once. `gauges` are further figures to show."""
+
+    def __init__(
+        self,
+        process: Process,
+        recorder: UsageRecorder,
+        surroundings: Surroundings,
+        gauges: dict[str, Callable[[], float]],
+    ) -> None:
+        self.url = self.metrics_url = ""
+        self._process = process
+        self._metrics = Metrics(gauges)
+        self._exchanges = Exchanges(recorder, self._metrics, process.deadlines(), now=process.now)
+        self._ring = KeyRing(process.stores.keys, clock=time.monotonic)
+        self._budget = Budget(process.settings.max_held_bytes)
+        self._health = Health({"store": self._store_answers})
+        self._router = self._make_router(surroundings)
+        self._front = self._make_front(self._router, self._budget)
+        self._exposition = self._make_front(Exposition(self._metrics), Budget(2**20))
+        gauges.update(
+            in_flight=lambda: len(self._exchanges.open),
+            connections=lambda: self._front.connections,
+            held_bytes=lambda: self._budget.used,
+        )
+
+    def _make_front(self, endpoint: Router | Exposition, budget: Budget) -> Front:
+        limits = Limits(body=self._process.settings.max_body_bytes)
+        return Front(endpoint, render_refusal=render_refusal, limits=limits, budget=budget)
+
+    def _make_router(self, surroundings: Surroundings) -> Router:
+        process, stores = self._process, self._process.stores
+        gate = Gate(self._ring, process.now)
+        queue = RequestQueue(
+            stores.requests,
+            stores.bodies,
+            stores.sealer,
+            process.publisher,
+            config=process.config,
+            terms=process.terms(),
+            now=process.now,
+        )
+        admin = AdminApi(
+            AdminGate(surroundings.admin_key_hash),
+            stores.keys,
+            stores.ledger,
+            surroundings.conversation,
+            ingest=surroundings.ingest,
+            run_job=surroundings.run_job,
+            changed=self._ring.forget,
+            now=process.now,
+        )
+        public = PublicApi(gate, queue, process.config, started_at=int(time.time()))
+        app = application([*public.routes(), *admin.routes(), *self._health.routes()])
+        return Router({CHAT.encode(): Chat(gate, process.config, process.pool, self._exchanges)}, app)
+
+    async def _store_answers(self) -> str | None:
+        await self._process.stores.keys.revision()
+        return None
+
+    async def listen(self) -> None:
+        """Takes the ports and serves; `url` and `metrics_url` are known from now on. Raises `Conflict` where
+        a port is taken, `Invalid` where none can be.
+        """
+        settings = self._process.settings
+        port = await self._listen(self._front, settings.host, settings.port, "--port")
+        metrics_port = await self._listen_for_metrics()
+        self.url, self.metrics_url = _url(settings.host, port), _url(settings.metrics_host, metrics_port)
+
+    async def _listen_for_metrics(self) -> int:
+        """On the port asked for; where none was, on the usual one or any that is free."""
+        settings, option = self._process.settings, "--metrics-port"
+        host, asked = settings.metrics_host, settings.metrics_port
+        if asked is not None:
+            return await self._listen(self._exposition, host, asked, option)
+        try:
+            return await self._listen(self._exposition, host, METRICS_PORT, option)
+        except Conflict:
+            return await self._listen(self._exposition, host, 0, option)
+
+    async def _listen(self, front: Front, host: str, port: int, option: str) -> int:
+        try:
+            return await front.listen(host, port)
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                raise Conflict(
+                    f"The port {port} on {host} is taken. Stop what uses it, or choose another with {option} "
+                    "(0 takes any free one)."
+                ) from error
+            raise Invalid(f"Nothing can listen on {host}, port {port}: {error.strerror or error}.") from error
+
+    def start(self, workers: Workers) -> None:
+        """Begins what runs beside the calls."""
+        workers.start(self._ring.follow(KEY_POLL_S), "key poll")
+        self._exchanges.start()
+
+    async def drain(self, grace_s: float) -> None:
+        """No new calls; those under way end within `grace_s`, or are ended in-band."""
+        self._health.draining = True
+        closing = asyncio.create_task(self._front.close(grace_s + 1))
+        await self._exchanges.drain(grace_s)
+        await self._router.close()
+        await closing
+        await self._exposition.close(0)
+
+
+def _url(host: str, port: int) -> str:
+    """The address a client on this machine uses."""
+    reached = "127.0.0.1" if host in ("0.0.0.0", "::") else host  # noqa: S104
+    return f"http://{f'[{reached}]' if ':' in reached else reached}:{port}"
