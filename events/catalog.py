@@ -2,8 +2,10 @@
 
 from datetime import datetime
 
+from events.backup import BackupCompleted, BackupFailed
 from events.bus import topic_by_type
 from events.envelope import Event, type_of
+from events.fleet import FleetAdvised, FleetReported, PressureReported
 from events.inference import InferenceCompleted, InferenceRequested, InferenceRouted
 from events.ingest import IngestReceived
 from events.jobs import JobDue
@@ -58,12 +60,21 @@ class EventRow(Record):
 
 
 class Job(Record):
-    """Something a schedule starts, every `every_s` seconds, by a `JobDue` on its topic."""
+    """Something a schedule starts, by a `JobDue` on its topic.
+
+    `schedule`: when, in the five fields of cron, by the clock of `zone`. `every_s`: besides, again and again
+    from each of these times to the next; only a scheduler of ours does that, because the finest step of
+    Cloud Scheduler is a minute. So a job has to get by with its schedule alone. `late_s`: how late a run may
+    still begin; None: until the next one is due. A start that comes later counts as missed.
+    """
 
     name: str
-    every_s: int
+    schedule: str
     consumer: str
     purpose: str
+    zone: str = "UTC"
+    every_s: float | None = None
+    late_s: float | None = None
 
     @property
     def topic(self) -> str:
@@ -71,6 +82,7 @@ class Job(Record):
         return f"job-{self.name}"
 
 
+REPORT_RETRY = Retry(ack_deadline_s=30, max_backoff_s=10.0, attempts=5)  # soon the next report says more
 EVENTS: tuple[EventRow, ...] = (
     EventRow(event=InferenceRequested, producers=("request", "dispatcher"), consumers=("routing",)),
     EventRow(
@@ -88,24 +100,57 @@ EVENTS: tuple[EventRow, ...] = (
         consumers=("metering",),
         retry=Retry(max_backoff_s=60.0, attempts=100),
     ),
+    EventRow(event=BackupCompleted, producers=("backup",), consumers=()),
+    EventRow(event=BackupFailed, producers=("backup",), consumers=()),
+    EventRow(
+        event=PressureReported,
+        producers=("dispatcher",),
+        consumers=("autoscale",),
+        retention_days=1,
+        retry=REPORT_RETRY,
+    ),
+    EventRow(
+        event=FleetReported,
+        producers=("router",),
+        consumers=("autoscale",),
+        retention_days=1,
+        retry=REPORT_RETRY,
+    ),
+    EventRow(event=FleetAdvised, producers=("autoscale",), consumers=()),
 )
 
+EVERY_MINUTE = "* * * * *"
 JOBS: tuple[Job, ...] = (
     Job(
         name="settle-usage",
+        schedule=EVERY_MINUTE,
         every_s=15,
         consumer="metering",
         purpose="settles attempts that fell silent by a visible estimate",
     ),
     Job(
         name="sweep-requests",
+        schedule=EVERY_MINUTE,
         every_s=15,
         consumer="dispatcher",
         purpose="expires overdue requests, frees lost claims, republishes what is still owed or unrouted",
     ),
+    Job(
+        name="take-backup",
+        schedule="*/30 * * * *",
+        consumer="backup",
+        purpose="copies the data and the wrapped data keys into an archive each, and thins out the old ones",
+    ),
+    Job(
+        name="advise",
+        schedule=EVERY_MINUTE,
+        consumer="autoscale",
+        purpose="judges how many replicas there should be, also where nobody reports the load",
+    ),
 )
 
 INGEST_RETRY = Retry(attempts=20)
+JOB_RETRY = Retry(attempts=20)  # a store may be away for an hour, and a daily job has but one start
 
 _CLASSES: tuple[type[Event], ...] = (*(row.event for row in EVENTS), JobDue, IngestReceived)
 KNOWN: dict[str, type[Event]] = {type_of(event): event for event in _CLASSES}
@@ -123,7 +168,7 @@ def subscriptions() -> tuple[Subscription, ...]:
         for row in EVENTS
         for consumer in row.consumers
     )
-    of_jobs = (Subscription(topic=job.topic, consumer=job.consumer, retry=Retry(attempts=5)) for job in JOBS)
+    of_jobs = (Subscription(topic=job.topic, consumer=job.consumer, retry=JOB_RETRY) for job in JOBS)
     return (*of_events, *of_jobs)
 
 

@@ -4,6 +4,23 @@ import msgspec
 
 from events.words import Invalid, Record
 
+MOST_REPLICAS = 1000
+MOST_SLOTS = 4096
+LONGEST_BOOT_S = 3600
+
+
+class Fleet(Record, forbid_unknown_fields=True):
+    """What the advice on a backend's replicas goes by.
+
+    `min` and `max` bound how many there should be. `slots`: how many sequences one replica decodes at a
+    time. `boot_s`: how long a new one takes until it serves.
+    """
+
+    min: int = 1
+    max: int = 5
+    slots: int = 4
+    boot_s: float = 150.0
+
 
 class Backend(Record, forbid_unknown_fields=True):
     """Where models are served: engines that speak the OpenAI wire, all holding the same models.
@@ -14,6 +31,7 @@ class Backend(Record, forbid_unknown_fields=True):
 
     replicas: tuple[str, ...]
     rehearsal: bool = False
+    fleet: Fleet = Fleet()
 
 
 class Model(Record, forbid_unknown_fields=True):
@@ -54,4 +72,17 @@ def read(document: object) -> Config:
         for url in backend.replicas:
             if not url.startswith("http://") or url.rstrip("/").count("/") != 2:
                 raise Invalid(f"backends.{name}.replicas: {url!r} is not a base URL like http://host:port.")
+        _check_fleet(f"backends.{name}.fleet", backend.fleet)
     return config
+
+
+def _check_fleet(where: str, fleet: Fleet) -> None:
+    if fleet.min < 0:
+        raise Invalid(f"{where}.min is {fleet.min}: no fleet has fewer than 0 replicas.")
+    if not max(fleet.min, 1) <= fleet.max <= MOST_REPLICAS:
+        least = "1" if fleet.min <= 1 else f"{fleet.min} (min)"
+        raise Invalid(f"{where}.max is {fleet.max}: it must be at least {least} and at most {MOST_REPLICAS}.")
+    if not 1 <= fleet.slots <= MOST_SLOTS:
+        raise Invalid(f"{where}.slots is {fleet.slots}: a replica has 1 to {MOST_SLOTS} slots.")
+    if not 0 <= fleet.boot_s <= LONGEST_BOOT_S:  # also where it is no number at all
+        raise Invalid(f"{where}.boot_s is {fleet.boot_s:g}: it must be 0 to {LONGEST_BOOT_S} seconds.")

@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import ClassVar
 
 from events.envelope import Event
-from events.requests import FinalStatus
+from events.requests import FinalStatus, RequestDocument
 from events.words import Lane
 
 
@@ -22,7 +22,7 @@ class InferenceRequested(Event):
 class InferenceRouted(Event):
     """A request has a model and a backend and waits for a slot: the dispatchers' doorbell.
 
-    `deadline_at`: not started by then, it expires.
+    `deadline_at`: not answered by then, it expires, and an attempt that still runs is cut.
     """
 
     about: ClassVar[str] = "request_id"
@@ -51,3 +51,17 @@ class InferenceCompleted(Event):
     model: str
     status_code: int | None = None
     body_id: str | None = None
+
+
+def completed_event(document: RequestDocument) -> InferenceCompleted:
+    """What is said of a request that ended, by its document."""
+    status: FinalStatus = document.state  # type: ignore[assignment]
+    return InferenceCompleted(
+        request_id=document.id,
+        tenant=document.tenant,
+        status=status,
+        attempts=document.attempts,
+        model=document.model,
+        status_code=document.answer.status_code if document.answer else None,
+        body_id=document.answer.body_id if document.answer else None,
+    )

@@ -3,7 +3,7 @@
 import inspect
 import re
 from collections.abc import Iterable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import msgspec
 from msgspec.inspect import (
@@ -22,8 +22,20 @@ from msgspec.inspect import (
     type_info,
 )
 
-from events.catalog import EVENTS, JOBS, KNOWN, EventRow, Retry, ingest_subscription, subscriptions
+from events.backup import BackupCompleted, BackupFailed
+from events.catalog import EVENTS, JOBS, KNOWN, EventRow, Job, Retry, ingest_subscription, subscriptions
 from events.envelope import Event, type_of, wrap
+from events.fleet import (
+    BackendCalls,
+    BackendPressure,
+    FleetAdvised,
+    FleetReported,
+    LaneLoad,
+    LanePressure,
+    Load,
+    PressureReported,
+    ReplicaCalls,
+)
 from events.inference import InferenceCompleted, InferenceRequested, InferenceRouted
 from events.ingest import IngestReceived
 from events.jobs import JobDue
@@ -70,7 +82,72 @@ EXAMPLES: tuple[tuple[str, Event], ...] = (
             ),
         ),
     ),
-    ("/scheduler", JobDue(job=JOBS[0].name, slot=_NOON)),
+    (
+        "/scheduler",
+        JobDue(
+            job=JOBS[0].name, slot=_NOON, previous=_NOON - timedelta(seconds=15),
+            until=_NOON + timedelta(seconds=15),
+        ),
+    ),
+    (
+        "/functions/backup",
+        BackupCompleted(
+            backup_id="20260101T120000Z-5e1f7a3b", taken_at=_NOON, data_bytes=48_213_504,
+            data_keys_bytes=1_874,
+        ),
+    ),
+    (
+        "/functions/backup",
+        BackupFailed(backup_id="20260101T120000Z-5e1f7a3b", reason="The disk is full."),
+    ),
+    (
+        "/dispatcher",
+        PressureReported(
+            producer="dispatcher-0c4e", window_s=10.0, slots=16,
+            backends=(
+                BackendPressure(
+                    backend="pool", replicas=1,
+                    lanes=(
+                        LanePressure(
+                            lane="interactive", queued=18, oldest_s=34.2, running=4.0, arrived=7, finished=6,
+                            service_s=6.2, output=1_140,
+                        ),
+                        LanePressure(lane="batch"),
+                    ),
+                ),
+            ),
+        ),
+    ),
+    (
+        "/router",
+        FleetReported(
+            producer="router-7f3a", window_s=10.0,
+            backends=(
+                BackendCalls(
+                    backend="pool", replicas=(ReplicaCalls(url="http://10.0.0.5:8000", in_flight=1.3),)
+                ),
+            ),
+        ),
+    ),
+    (
+        "/functions/autoscale",
+        FleetAdvised(
+            backend="pool", wanted=3, now=1, min=1, max=5,
+            reason=(
+                "3 replicas: 41 requests a minute at 6.2 s each keep 4.2 slots busy, 18 wait (the oldest for "
+                "34 s); a replica has 4 slots, 1 is there."
+            ),
+            load=Load(
+                lanes=(
+                    LaneLoad(
+                        lane="interactive", arrivals_per_s=0.68, ahead_per_s=0.68, service_s=6.2, queued=18,
+                        oldest_s=34.2, running=4.0,
+                    ),
+                ),
+                dispatch_slots=16,
+            ),
+        ),
+    ),
     ("/ingest", IngestReceived(tenant="acme", key_id="ingest-acme", message_id="1029384756", body=b"{}")),
 )  # fmt: skip
 
@@ -125,9 +202,9 @@ Ids make redelivery harmless: whoever says the same thing again says it under th
 - A function gives the events it emits the id *hash(consumed id, emitted type, index)*, and the time of the
   event it consumed. Handling that one again emits identical events.
 - A service that owes an event for a queued request gives it the id *hash(request id, attempt number, type)*.
-- A schedule's event has the id *hash(job, slot)*.
-- An id is random only where something new enters the platform. A page of usage records keeps the id it was
-  sealed with, however often it is published.
+- An id is random only where something new enters the platform: a request, or a schedule's start. Of several
+  starts for one slot the first to claim it runs, and the others do nothing.
+- A page of usage records keeps the id it was sealed with, however often it is published.
 
 *hash* is the first 32 hex digits of the SHA-256 of the parts, joined by U+001F.
 
@@ -136,6 +213,17 @@ Ids make redelivery harmless: whoever says the same thing again says it under th
 Every event is delivered at least once, in no promised order. A message that was not acknowledged comes again
 after a pause that doubles. After its last attempt, or at once where no retry can mend it, it goes to the
 dead letter topic of its subscription: `<topic>.<consumer>.dead`."""
+
+
+_JOBS = """A schedule starts a job by saying `{type}` on the job's topic. The schedule has the five
+fields of cron (minute, hour, day of month, month, day of week) and goes by the clock of its zone. A time that
+this clock skips in spring is made up for right after the gap, and a time that comes twice in autumn counts
+once; where the minute or the hour begins with `*`, the clock is followed as it goes. What is to happen more
+often than every minute does so only where our own scheduler runs: the finest step of Cloud Scheduler is a
+minute.
+
+A slot is run once, by whoever claims it first. Where nothing could run, the slots that passed are recorded as
+missed, and only the latest is made up for, as long as the next one is not due."""
 
 
 def reference() -> str:
@@ -186,11 +274,15 @@ def _collect(kind: Type, found: dict[type, StructType]) -> None:
 
 
 def _jobs() -> str:
-    rows = (
-        (f"`{job.name}`", f"{job.every_s} s", f"`{job.topic}`", job.consumer, job.purpose) for job in JOBS
-    )
-    table = _table(("job", "every", "topic", "consumer", "what it does"), rows)
-    return f"## Jobs\n\nA schedule starts a job by saying `{type_of(JobDue)}` on the job's topic.\n\n{table}"
+    rows = ((f"`{job.name}`", _schedule(job), f"`{job.topic}`", job.consumer, job.purpose) for job in JOBS)
+    table = _table(("job", "schedule", "topic", "consumer", "what it does"), rows)
+    return f"## Jobs\n\n{_JOBS.format(type=type_of(JobDue))}\n\n{table}"
+
+
+def _schedule(job: Job) -> str:
+    often = f", every {job.every_s:g} s" if job.every_s else ""
+    late = f", at most {job.late_s:g} s late" if job.late_s else ""
+    return f"`{job.schedule}` {job.zone}{often}{late}"
 
 
 def _section(event: type[Event], row: EventRow | None) -> str:

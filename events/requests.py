@@ -3,7 +3,9 @@
 from datetime import datetime
 from typing import Literal
 
-from events.words import Lane, Problem, Record
+from events.bus import message_of
+from events.envelope import Event, type_of, wrap
+from events.words import Lane, Problem, Record, hashed_id
 
 State = Literal["accepted", "routed", "running", "completed", "failed", "cancelled", "expired"]
 FinalStatus = Literal["completed", "failed", "cancelled", "expired"]
@@ -37,10 +39,10 @@ class Answer(Record):
 class RequestDocument(Record):
     """One queued request. Every write is conditional on the version read; that chain is the fence.
 
-    Times are aware. `deadline_at`: not started by then, it expires. `expire_at`: forgotten after.
-    `attempts` counts the calls made to backends, `failures` those that
-    failed. The sealed prompt lies in the body store under
-    `body_id`, sealed with kind "prompt"; an answer with kind "answer".
+    Times are aware. `deadline_at`: not answered by then, it expires, and an attempt that still runs is
+    cut. `expire_at`: forgotten after. `attempts` counts the calls made to backends, `failures` those that
+    failed. The sealed prompt lies in the body store under `body_id`, sealed with kind "prompt"; an answer
+    with kind "answer". `problem` is in our words only; what quotes the caller or the engine is an answer.
     """
 
     id: str
@@ -72,3 +74,10 @@ class Versioned(Record):
 
     document: RequestDocument
     version: int
+
+
+def owed(document: RequestDocument, event: Event, now: datetime, source: str) -> Owed:
+    """An event as the document owes it; its id follows from request, attempt and type."""
+    event_id = hashed_id((document.id, str(document.attempts), type_of(type(event))))
+    message = message_of(wrap(event, id=event_id, source=source, time=now, traceparent=document.traceparent))
+    return Owed(topic=message.topic, attributes=message.attributes, data=message.data)

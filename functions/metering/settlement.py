@@ -85,7 +85,7 @@ class Fold:
         estimate = self.estimated.pop(record.attempt, None)
         if estimate is None:
             self.early[record.attempt] = seen_at
-        elif estimate.billed:
+        else:
             self.rows.append(replace(estimate, id=f"rev:{record.attempt}", usage=-estimate.usage))
 
     def settle(self, now: datetime, silent_after: timedelta, counts: Mapping[str, Usage]) -> None:

@@ -6,6 +6,7 @@ import msgspec
 
 from events.config import Config
 from events.words import Problem, Refusal
+from functions.request.mistakes import UNREADABLE, problem_of, quoted
 
 CHAT = "/v1/chat/completions"
 BYTES_PER_TOKEN = 4  # of English text, https://help.openai.com/en/articles/4936856
@@ -54,8 +55,8 @@ def admit(body: bytes, config: Config) -> Admitted | Refusal:
     try:
         chat = _decoder.decode(body)
         body.decode()
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        return _unreadable(error)
+    except UNREADABLE as error:
+        return Refusal(status=400, problem=problem_of(error))
     if not chat.messages:
         return _invalid("messages is empty: send at least one message.", "messages", "empty_array")
     model = config.models.get(chat.model)
@@ -103,23 +104,12 @@ def unknown_model(name: str, config: Config) -> Refusal:
     """The refusal of a model that does not exist; it names those that do."""
     known = ", ".join(sorted(config.models)) or "none is configured"
     problem = Problem(
-        message=f"The model {name!r} does not exist here. Models: {known}.",
+        message=f"The model {quoted(name)} does not exist here. Models: {known}.",
         code="model_not_found",
         param="model",
     )
     return Refusal(status=404, problem=problem)
 
 
-def _unreadable(error: msgspec.DecodeError | UnicodeDecodeError | RecursionError) -> Refusal:
-    if isinstance(error, msgspec.ValidationError):
-        reason, _, path = str(error).partition(" - at `")
-        return _invalid(f"{reason}{' in ' if path else ''}{path.strip('`$.')}.", path.strip("`$.") or None)
-    if isinstance(error, UnicodeDecodeError):
-        return _invalid("The body is not UTF-8 text.", None, "invalid_json")
-    if isinstance(error, RecursionError):
-        return _invalid("The body is nested too deeply.", None, "invalid_json")
-    return _invalid(f"The body is not valid JSON: {error}.", None, "invalid_json")
-
-
-def _invalid(message: str, param: str | None, code: str | None = None) -> Refusal:
+def _invalid(message: str, param: str, code: str) -> Refusal:
     return Refusal(status=400, problem=Problem(message=message, param=param, code=code))

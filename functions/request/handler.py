@@ -5,17 +5,19 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from msgspec.structs import replace
+import msgspec
+from msgspec.structs import asdict, replace
 
 from events.config import Config
 from events.envelope import Envelope, Event
 from events.inference import InferenceRequested
 from events.ingest import IngestReceived
-from events.requests import RequestDocument, Versioned
-from events.words import ApiKey, Invalid, Refusal, hashed_id
-from functions.request.intake import Terms, accepted, refused, take
-from functions.request.lifecycle import completed_event
+from events.requests import Owed, RequestDocument, Versioned
+from events.words import ApiKey, Invalid, Problem, Refusal, hashed_id
+from functions.request.intake import Taken, Terms, accepted, refused, take
 from functions.request.submission import Options
+
+SOURCE = "/functions/request"
 
 
 class Requests(Protocol):
@@ -61,15 +63,22 @@ class Ports:
     terms: Terms
 
 
-async def handle(envelope: Envelope, ports: Ports) -> Sequence[Event]:
-    """Admits, stores and announces one submission; the same message always names the same request."""
+async def handle(envelope: Envelope, ports: Ports) -> Sequence[Event | Owed]:
+    """Admits, stores and announces one submission; the same message always names the same request.
+
+    Whatever is wrong with a submission, its publisher can read it from the request it made. `Invalid`
+    where it cannot belong to anybody.
+    """
     received = envelope.event
     if not isinstance(received, IngestReceived):
         raise Invalid(f"The request function does not consume {envelope.type}.")
-    await _check_key(received, envelope, ports)
-    document = await _prepare(received, envelope, ports)
+    verdict = await _judge(received, envelope, ports)
+    if isinstance(verdict, Refusal):
+        document = await _refuse(verdict, received, envelope, ports)
+    else:
+        document = await _accept(verdict, received, envelope, ports)
     stored = await ports.requests.create(document)
-    return [_announcement(stored.document)]
+    return _announcement(stored.document)
 
 
 def request_id(received: IngestReceived) -> str:
@@ -77,37 +86,76 @@ def request_id(received: IngestReceived) -> str:
     return "req_" + hashed_id((received.tenant, "ingest", received.idempotency_key or received.message_id))
 
 
-async def _check_key(received: IngestReceived, envelope: Envelope, ports: Ports) -> None:
+async def _judge(received: IngestReceived, envelope: Envelope, ports: Ports) -> Taken | Refusal:
     key = await ports.keys.by_id(received.tenant, received.key_id)
-    if key is None or not key.usable_at(envelope.time):
-        raise Invalid(f"Publishing to the ingest topic of {received.tenant} is not enabled, or was revoked.")
+    if key is None:
+        raise Invalid(f"Publishing to the ingest topic of {received.tenant} is not enabled.")
+    if not key.usable_at(envelope.time):
+        message = f"Publishing to the ingest topic of {received.tenant} was revoked."
+        return Refusal(status=403, problem=Problem(message=message, code="ingest_revoked"))
+    try:
+        body = await _body(received, ports)
+    except Invalid as error:
+        return Refusal(status=400, problem=Problem(message=str(error), code="invalid_body"))
+    return take(body, Options(), config=ports.config(), now=envelope.time, terms=ports.terms)
 
 
-async def _prepare(received: IngestReceived, envelope: Envelope, ports: Ports) -> RequestDocument:
-    body = received.body
-    if received.sealed:
-        body = await ports.sealer.open(received.tenant, "ingest", received.message_id, body)
-    verdict = take(body, Options(), config=ports.config(), now=envelope.time, terms=ports.terms)
-    identity = {
-        "request_id": request_id(received),
-        "tenant": received.tenant,
-        "key_id": received.key_id,
-    }
-    if isinstance(verdict, Refusal):
-        return refused(verdict, now=envelope.time, terms=ports.terms, **identity)
+async def _body(received: IngestReceived, ports: Ports) -> bytes:
+    if not received.sealed:
+        return received.body
+    return await ports.sealer.open(received.tenant, "ingest", received.message_id, received.body)
+
+
+async def _accept(
+    taken: Taken, received: IngestReceived, envelope: Envelope, ports: Ports
+) -> RequestDocument:
     document = accepted(
-        verdict, now=envelope.time, terms=ports.terms, traceparent=envelope.traceparent, **identity
+        taken,
+        request_id=request_id(received),
+        tenant=received.tenant,
+        key_id=received.key_id,
+        now=envelope.time,
+        terms=ports.terms,
+        traceparent=envelope.traceparent,
     )
-    # Two messages may share an idempotency key: the later one's prompt must not replace the first one's.
-    document = replace(document, body_id=f"{document.body_id}-{hashed_id((received.message_id,))}")
-    sealed = await ports.sealer.seal(document.tenant, "prompt", document.body_id, verdict.submission.body)
+    document = replace(document, body_id=_of_message(document.body_id, received))
+    sealed = await ports.sealer.seal(document.tenant, "prompt", document.body_id, taken.submission.body)
     await ports.bodies.put(document.body_id, sealed, document.expire_at)
     return document
 
 
-def _announcement(stored: RequestDocument) -> Event:
-    if not stored.body_id:  # refused at the door
-        return completed_event(stored)
-    return InferenceRequested(
-        request_id=stored.id, tenant=stored.tenant, model=stored.model, lane=stored.lane
+async def _refuse(
+    refusal: Refusal, received: IngestReceived, envelope: Envelope, ports: Ports
+) -> RequestDocument:
+    """Why may quote the body, and is sealed like one."""
+    name = request_id(received)
+    document = refused(
+        refusal,
+        request_id=name,
+        tenant=received.tenant,
+        key_id=received.key_id,
+        body_id=_of_message(f"{name}-refusal", received),
+        now=envelope.time,
+        terms=ports.terms,
+        source=SOURCE,
+        traceparent=envelope.traceparent,
     )
+    assert document.answer is not None
+    body_id = document.answer.body_id
+    told = msgspec.json.encode({"error": asdict(refusal.problem)})
+    sealed = await ports.sealer.seal(document.tenant, "answer", body_id, told)
+    await ports.bodies.put(body_id, sealed, document.expire_at)
+    return document
+
+
+def _of_message(body_id: str, received: IngestReceived) -> str:
+    """Two messages may share an idempotency key: the later one's body must not replace the first one's."""
+    return f"{body_id}-{hashed_id((received.message_id,))}"
+
+
+def _announcement(stored: RequestDocument) -> Sequence[Event | Owed]:
+    if not stored.body_id:  # refused at the door: what tells of its end is owed until it was told
+        return stored.owed
+    return [
+        InferenceRequested(request_id=stored.id, tenant=stored.tenant, model=stored.model, lane=stored.lane)
+    ]

@@ -1,12 +1,16 @@
 """From what a caller handed in to the document the store keeps; router and function share it."""
 
+import re
 from datetime import datetime, timedelta
 
 from events.config import Config
-from events.requests import RequestDocument
+from events.requests import Answer, RequestDocument
 from events.words import Problem, Record, Refusal
 from functions.request.admission import Admitted, admit
+from functions.request.lifecycle import finish
 from functions.request.submission import Options, Submission, read_submission
+
+TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")  # W3C Trace Context
 
 
 class Terms(Record):
@@ -66,27 +70,48 @@ def accepted(
         expire_at=asked.deadline_at + timedelta(seconds=terms.keep_s),
         body_id=f"{request_id}-prompt",
         custom_id=asked.custom_id,
-        traceparent=traceparent,
+        traceparent=trace_of(traceparent),
     )
 
 
 def refused(
-    refusal: Refusal, *, request_id: str, tenant: str, key_id: str, now: datetime, terms: Terms
+    refusal: Refusal,
+    *,
+    request_id: str,
+    tenant: str,
+    key_id: str,
+    body_id: str,
+    now: datetime,
+    terms: Terms,
+    source: str,
+    traceparent: str = "",
 ) -> RequestDocument:
     """The document of a published request that cannot be run: it failed before it was stored, so it
-    has no prompt (`body_id` is ""), and its publisher can read why.
+    has no prompt. Why, its publisher can read from the answer, which is to be sealed under `body_id` first.
     """
-    return RequestDocument(
+    at_the_door = RequestDocument(
         id=request_id,
         tenant=tenant,
         key_id=key_id,
         url="",
         model="",
         lane="interactive",
-        state="failed",
+        state="accepted",
         created_at=now,
         deadline_at=now,
-        expire_at=now + timedelta(seconds=terms.keep_s),
+        expire_at=now,
         body_id="",
-        problem=refusal.problem,
+        traceparent=trace_of(traceparent),
     )
+    problem = Problem(
+        message=f"The request was refused with status {refusal.status}.", code=refusal.problem.code
+    )
+    answer = Answer(status_code=refusal.status, body_id=body_id)
+    return finish(
+        at_the_door, "failed", now=now, keep_s=terms.keep_s, source=source, answer=answer, problem=problem
+    )
+
+
+def trace_of(text: str) -> str:
+    """A traceparent as it was handed in; "" where it is none, because it is stored and passed on."""
+    return text if TRACEPARENT.fullmatch(text) else ""

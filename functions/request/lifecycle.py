@@ -4,11 +4,9 @@ from datetime import datetime, timedelta
 
 from msgspec.structs import replace
 
-from events.bus import message_of
-from events.envelope import Event, type_of, wrap
-from events.inference import InferenceCompleted
-from events.requests import FINAL, WAITING, Answer, Claim, FinalStatus, Owed, RequestDocument
-from events.words import Problem, hashed_id
+from events.inference import completed_event
+from events.requests import FINAL, WAITING, Answer, Claim, FinalStatus, Owed, RequestDocument, owed
+from events.words import Problem
 
 
 def claim(doc: RequestDocument, owner: str, now: datetime, lease_s: float) -> RequestDocument:
@@ -82,31 +80,3 @@ def expired_problem() -> Problem:
     return Problem(
         message="The deadline passed before an answer was ready.", type="expired", code="request_expired"
     )
-
-
-def lost(doc: RequestDocument, now: datetime, skew_s: float) -> bool:
-    """Whether the claim's owner is to be thought dead: its lease ended, allowing for clock skew."""
-    if doc.state != "running":
-        return False
-    return doc.claim is None or now > doc.claim.lease_until + timedelta(seconds=skew_s)
-
-
-def completed_event(doc: RequestDocument) -> InferenceCompleted:
-    """What is said when a request ended."""
-    status: FinalStatus = doc.state  # type: ignore[assignment]
-    return InferenceCompleted(
-        request_id=doc.id,
-        tenant=doc.tenant,
-        status=status,
-        attempts=doc.attempts,
-        model=doc.model,
-        status_code=doc.answer.status_code if doc.answer else None,
-        body_id=doc.answer.body_id if doc.answer else None,
-    )
-
-
-def owed(doc: RequestDocument, event: Event, now: datetime, source: str) -> Owed:
-    """An event as the document owes it; its id follows from request, attempt and type."""
-    event_id = hashed_id((doc.id, str(doc.attempts), type_of(type(event))))
-    message = message_of(wrap(event, id=event_id, source=source, time=now, traceparent=doc.traceparent))
-    return Owed(topic=message.topic, attributes=message.attributes, data=message.data)

@@ -8,6 +8,7 @@ import msgspec
 from events.envelope import parse_time
 from events.words import Invalid, Lane, Problem, Record, Refusal
 from functions.request.admission import CHAT
+from functions.request.mistakes import UNREADABLE, clipped, problem_of, quoted
 
 LANES = get_args(Lane)
 MAX_CUSTOM_ID = 64
@@ -55,10 +56,10 @@ def read_submission(
     if _is_envelope(body):
         try:
             envelope = msgspec.json.decode(body, type=_Envelope)
-        except msgspec.DecodeError as error:
-            return _refusal(f"The envelope is not valid: {error}.", None)
+        except UNREADABLE as error:
+            return Refusal(status=400, problem=problem_of(error))
         if envelope.method != "POST":
-            return _refusal(f"method is {envelope.method!r}; only POST can be queued.", "method")
+            return _refusal(f"method is {quoted(envelope.method)}; only POST can be queued.", "method")
         url, body = envelope.url, bytes(envelope.body)
         options = Options(
             lane=envelope.lane or options.lane,
@@ -71,7 +72,7 @@ def read_submission(
 def _is_envelope(body: bytes) -> bool:
     try:
         shape = msgspec.json.decode(body, type=_Shape)
-    except (msgspec.DecodeError, RecursionError):
+    except UNREADABLE:
         return False  # admission will say what is wrong with it
     return shape.body is not msgspec.UNSET and shape.messages is msgspec.UNSET
 
@@ -80,9 +81,9 @@ def _judge(
     url: str, body: bytes, options: Options, now: datetime, default_deadline_s: int
 ) -> Submission | Refusal:
     if url != CHAT:
-        return _refusal(f"{url!r} cannot be queued; use {CHAT}.", "url")
+        return _refusal(f"{quoted(url)} cannot be queued; use {CHAT}.", "url")
     if options.lane not in LANES:
-        return _refusal(f"lane is {options.lane!r}; use {' or '.join(LANES)}.", "lane")
+        return _refusal(f"lane is {quoted(options.lane)}; use {' or '.join(LANES)}.", "lane")
     if options.custom_id and len(options.custom_id) > MAX_CUSTOM_ID:
         return _refusal(f"custom_id is longer than {MAX_CUSTOM_ID} characters.", "custom_id")
     try:
@@ -99,15 +100,15 @@ def _deadline(asked: str | int | float | None, now: datetime, default_s: int) ->
     try:
         deadline_at = now + timedelta(seconds=float(asked))
     except ValueError:
-        deadline_at = parse_time(str(asked))
+        deadline_at = parse_time(clipped(str(asked)))
     except OverflowError as error:
-        raise Invalid(f"deadline {asked!r} is too far away.") from error
+        raise Invalid(f"deadline {quoted(asked)} is too far away.") from error
     if deadline_at <= now:
-        raise Invalid(f"deadline {asked!r} has passed already; give seconds from now or a later time.")
+        raise Invalid(f"deadline {quoted(asked)} has passed already; give seconds from now or a later time.")
     if deadline_at > now + timedelta(days=7):
-        raise Invalid(f"deadline {asked!r} is more than 7 days away.")
+        raise Invalid(f"deadline {quoted(asked)} is more than 7 days away.")
     return deadline_at
 
 
-def _refusal(message: str, param: str | None) -> Refusal:
-    return Refusal(status=400, problem=Problem(message=message, param=param, code="invalid_request"))
+def _refusal(message: str, param: str) -> Refusal:
+    return Refusal(status=400, problem=Problem(message=message, param=param, code="invalid_value"))

@@ -9,10 +9,12 @@ from msgspec.structs import replace
 
 from events.config import Config
 from events.envelope import Envelope, Event
-from events.inference import InferenceCompleted, InferenceRequested, InferenceRouted
-from events.requests import RequestDocument, Versioned
+from events.inference import InferenceRequested, InferenceRouted, completed_event
+from events.requests import Owed, RequestDocument, Versioned, owed
 from events.words import Invalid, Refusal
 from functions.routing.policy import choose
+
+SOURCE = "/functions/routing"
 
 
 class Requests(Protocol):
@@ -34,7 +36,7 @@ class Ports:
     keep_s: int
 
 
-async def handle(envelope: Envelope, ports: Ports) -> Sequence[Event]:
+async def handle(envelope: Envelope, ports: Ports) -> Sequence[Event | Owed]:
     """Routes a request once; asked again, it tells again what it decided."""
     asked = envelope.event
     if not isinstance(asked, InferenceRequested):
@@ -53,30 +55,15 @@ def decide(document: RequestDocument, envelope: Envelope, ports: Ports) -> Reque
     """The routed document, or the failed one where no model fits any more."""
     route = choose(document.model, ports.config())
     if isinstance(route, Refusal):
-        return replace(
-            document,
-            state="failed",
-            problem=route.problem,
-            expire_at=envelope.time + timedelta(seconds=ports.keep_s),
-        )
+        expire_at = envelope.time + timedelta(seconds=ports.keep_s)
+        failed = replace(document, state="failed", problem=route.problem, expire_at=expire_at)
+        return replace(failed, owed=(owed(failed, completed_event(failed), envelope.time, SOURCE),))
     return replace(document, state="routed", backend=route.backend)
 
 
-def announcement(document: RequestDocument) -> Sequence[Event]:
-    """What follows from a document that was routed or refused; nothing where it ended otherwise."""
-    if document.backend is not None:
-        return [routed_event(document)]
-    if document.state == "failed":
-        return [
-            InferenceCompleted(
-                request_id=document.id,
-                tenant=document.tenant,
-                status="failed",
-                attempts=0,
-                model=document.model,
-            )
-        ]
-    return []
+def announcement(document: RequestDocument) -> Sequence[Event | Owed]:
+    """The bell of a document that was routed; else what the document owes still."""
+    return document.owed if document.backend is None else [routed_event(document)]
 
 
 def routed_event(document: RequestDocument) -> InferenceRouted:

@@ -1,8 +1,14 @@
-"""Writes the files `events.export` renders; they are committed, and a test proves them current."""
+"""Writes the files that are made from the source; they are committed, and a test proves them current."""
 
 from pathlib import Path
 
-from events.export import SCHEMAS, render
+from events import export
+from services.cli import reference
+
+
+def render() -> dict[str, str]:
+    """Every exported file: its path from the repository's root, and its text."""
+    return export.render() | {reference.PATH: reference.settings_reference()}
 
 
 def write(root: Path) -> list[str]:
@@ -25,7 +31,7 @@ def stale(root: Path) -> list[str]:
     """The paths of exported files under `root` that are missing, out of date or no longer exported."""
     files = render()
     changed = [path for path, text in files.items() if _read(root / path) != text]
-    kept = (path.relative_to(root).as_posix() for path in sorted((root / SCHEMAS).glob("*.json")))
+    kept = (path.relative_to(root).as_posix() for path in sorted((root / export.SCHEMAS).glob("*.json")))
     return changed + [path for path in kept if path not in files]
 
 

@@ -1,6 +1,7 @@
 """The `penstock` command: finds the subcommand asked for, and turns our errors into sentences."""
 
 import importlib
+import io
 import sys
 from collections.abc import Sequence
 
@@ -16,7 +17,11 @@ COMMANDS = {
     "usage": "Show tokens by tenant, key, model and day.",
     "keys": "Make, list and revoke API keys.",
     "tenants": "Make and list tenants.",
-    "events": "Watch the system's conversation.",
+    "events": "Watch the system's conversation; list and replay dead letters.",
+    "backup": "Copy everything that is kept, prove the copies, bring them back.",
+    "advise": "Show how many replicas there should be, and why.",
+    "jobs": "See what runs by schedule; start, pause and resume it.",
+    "serve": "Run one process of a platform on Google Cloud.",
     "engine": "Run the rehearsal engine by itself, for load tests.",
     "test": "Run the tests (in the repository).",
 }
@@ -54,7 +59,11 @@ def penstock() -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """The console script."""
+    """The console script. It ends with 0 when all is well, with 1 and a sentence where something could
+    not be done, with 2 where it was asked for in a way no command understands.
+    """
+    prepare_streams()
+    check_text(sys.argv[1:] if arguments is None else arguments)
     try:
         check_packages()
         from events.words import PenstockError  # noqa: PLC0415  (only once it is known to be ours)
@@ -64,6 +73,23 @@ def main(arguments: Sequence[str] | None = None) -> None:
         penstock.main(arguments, prog_name="penstock")
     except PenstockError as error:
         sys.exit(f"penstock: {error}")
+
+
+def prepare_streams() -> None:
+    """What a terminal cannot show, or what is piped in no encoding, is no reason to fail."""
+    for stream in (sys.stdin, sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+
+
+def check_text(arguments: Sequence[str]) -> None:
+    """Ends the process where an argument is not text: nothing further on could encode it."""
+    for argument in arguments:
+        try:
+            argument.encode()
+        except UnicodeEncodeError:
+            print(f"penstock: the argument {argument!a} is not UTF-8 text.", file=sys.stderr)
+            sys.exit(2)
 
 
 if __name__ == "__main__":

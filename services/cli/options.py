@@ -5,6 +5,8 @@ from typing import TypeVar
 
 import click
 
+from services.cli.entered import a_line
+
 Command = TypeVar("Command", bound=Callable[..., object])
 
 
@@ -12,6 +14,7 @@ def data_dir(command: Command) -> Command:
     """`--data-dir`."""
     return click.option(
         "--data-dir",
+        callback=a_line,
         metavar="DIR",
         help="Data folder [default: $PENSTOCK_DATA_DIR, ~/.local/share/penstock].",
     )(command)

@@ -7,9 +7,13 @@ from pathlib import Path
 
 
 def version() -> str:
-    """The installed distribution's version; in a repository, the one it declares."""
+    """The installed distribution's version; in a repository, the one it declares; "unknown" where the
+    packages were copied without either.
+    """
     try:
         return installed("penstock")
     except PackageNotFoundError:
-        declared = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())
-        return str(declared["project"]["version"])
+        project = Path(__file__).parents[2] / "pyproject.toml"
+        if not project.exists():
+            return "unknown"
+        return str(tomllib.loads(project.read_text(encoding="utf-8"))["project"]["version"])

@@ -9,11 +9,14 @@ from services.pool.engine_errors import refusal_of
 from services.pool.flight import Failure
 from services.pool.sse import read_answer
 
+Again = Literal["no", "at once", "free", "counted"]
+
 
 class Judgement(Record):
     """`again` says whether another attempt may help: "free" where the engine was only busy or away, so
-    that it is no failed attempt, "counted" where the attempt failed. With a `status_code` the problem is
-    told in the engine's own words, which may quote the prompt.
+    that it is no failed attempt, "counted" where the attempt failed, "at once" where there is nothing to
+    wait for either. With a `status_code` the problem is told in the engine's own words, which may quote
+    the prompt.
     """
 
     outcome: Outcome
@@ -21,16 +24,19 @@ class Judgement(Record):
     body: bytes | None = None
     problem: Problem | None = None
     status_code: int | None = None
-    again: Literal["no", "free", "counted"] = "no"
+    again: Again = "no"
     retry_after_s: int | None = None
+
+
+# A stale connection's engine most likely never saw the call; the next attempt opens a new one.
+AFTER: dict[str, Again] = {"connect": "free", "stale": "at once"}
 
 
 def judge(result: EngineAnswer | Failure, model: str) -> Judgement:
     """The judgement on one attempt."""
     if isinstance(result, Failure):
         problem = server_problem(f"The engine for {model} failed: {result.message}.", "engine_died")
-        again: Literal["free", "counted"] = "free" if result.kind in ("connect", "stale") else "counted"
-        return Judgement(outcome="engine_died", problem=problem, again=again)
+        return Judgement(outcome="engine_died", problem=problem, again=AFTER.get(result.kind, "counted"))
     if result.status == 200:
         return _whole(result.body, model)
     refusal = refusal_of(result.status, result.headers, result.body, model)

@@ -1,7 +1,7 @@
 """What the dispatcher needs of the world."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
@@ -10,6 +10,7 @@ from events.config import Config
 from events.requests import RequestDocument, Versioned
 from events.words import Lane
 from services.pool.pool import Pool
+from services.requests.waiters import Waiters
 from services.usage.recorder import UsageRecorder
 
 
@@ -75,8 +76,11 @@ class Pace:
     """The dispatcher's settings. Times in seconds.
 
     `slots`: requests this process runs at once. `failures`: attempts that may fail before the request
-    does. `skew_s`: how far clocks may differ before a lease is thought lost. `stale_after_s`: how long a
-    request may wait for its route before it is announced again, and how often that is done.
+    does. `cancel_check_s`: how often a running document is read between two heartbeats, which tell of a
+    cancellation as well; from `heartbeat_s` on never. `progress_every_s`: how often a running attempt is
+    recorded to be alive. `skew_s`: how far clocks may differ before a lease is thought lost.
+    `stale_after_s`: how long a request may wait for its route before it is announced again, and how often
+    that is done.
     """
 
     slots: int = 16
@@ -84,6 +88,7 @@ class Pace:
     heartbeat_s: float = 10.0
     look_every_s: float = 5.0
     cancel_check_s: float = 1.0
+    progress_every_s: float = 5.0
     skew_s: float = 2.0
     total_s: float = 900.0
     connect_s: float = 5.0
@@ -97,7 +102,7 @@ class Pace:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ports:
-    """All of it. `owner` names this process in claims."""
+    """All of it. `owner` names this process in claims; `waiters` are those it rings for."""
 
     requests: Requests
     bodies: Bodies
@@ -109,3 +114,4 @@ class Ports:
     now: Callable[[], datetime]
     owner: str
     pace: Pace
+    waiters: Waiters = field(default_factory=Waiters)

@@ -1,53 +1,60 @@
 """One claimed request, from its claim to what is stored of it."""
 
 import asyncio
-import logging
+import contextlib
 from datetime import datetime, timedelta
+from functools import partial
 
 from msgspec.structs import replace
 
-from events.requests import Answer, RequestDocument, Versioned
-from events.usage import Completed, Outcome, Started, UsageRecorded
-from events.words import Conflict, Invalid, Problem, Refusal, Usage, attempt_id, server_problem
+from events.requests import Answer, RequestDocument, Versioned, owed
+from events.usage import Completed, Outcome, Progress, Started, UsageRecorded
+from events.words import Conflict, Invalid, Problem, Refusal, Unavailable, Usage, attempt_id, server_problem
 from functions.request.admission import Admitted, admit
-from functions.request.lifecycle import expired_problem, finish, owed, release, renew
+from functions.request.lifecycle import expired_problem, finish, release
 from services.dispatcher.engine_call import EngineCall
+from services.dispatcher.hold import Hold
 from services.dispatcher.judgement import Judgement, judge
-from services.dispatcher.outbox import pay
 from services.dispatcher.ports import Ports
 from services.pool.wire import for_engine
+from services.requests.outbox import pay
 from services.wire.errors import error_body
 from services.wire.fields import field
 
 SOURCE = "/dispatcher"
 
-log = logging.getLogger("penstock.dispatcher")
-
 
 class Run:
-    """Runs a claimed document. All writes go through `_write`, which carries the version on: where it
-    does not hold any more, somebody else decides about the request, and the run ends without a trace.
+    """Runs a claimed document. All writes go through its hold: where that is lost, somebody else decides
+    about the request, and the run ends without a trace.
     """
 
     def __init__(self, claimed: Versioned, ports: Ports) -> None:
-        self._document = claimed.document
-        self._version = claimed.version
+        self._hold = Hold(claimed, ports.requests, ports.pace, ports.now)
         self._ports = ports
         self._attempt = attempt_id(claimed.document.id, claimed.document.attempts)
         self._began = ports.now()
         self._started: Started | None = None
-        self._writing = asyncio.Lock()
+        self.completed: Completed | None = None  # what is recorded of its end
+
+    @property
+    def _document(self) -> RequestDocument:
+        return self._hold.document
+
+    @property
+    def waits_again(self) -> bool:
+        """Whether the request went back to the queue, to be claimed at once."""
+        return self._document.state == "routed" and self._document.not_before is None
 
     async def run(self) -> None:
         """To the end, whatever it is."""
-        work = asyncio.create_task(self._work())
-        watch = asyncio.create_task(self._watch())
+        tasks = [asyncio.create_task(one) for one in (self._work(), self._hold.keep(), self._report())]
         try:
-            await asyncio.wait({work, watch}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            for task in (watch, work):
+            for task in tasks:
                 task.cancel()
-            results = await asyncio.gather(work, watch, return_exceptions=True)
+            results = await asyncio.gather(*tasks, return_exceptions=True)
         if any(isinstance(result, Conflict) for result in results):
             await self._superseded()
             return
@@ -55,33 +62,15 @@ class Run:
             if isinstance(result, Exception):
                 raise result
 
-    async def _watch(self) -> None:
-        """Renews the lease, and notices when the document was taken away or cancelled."""
-        pace = self._ports.pace
-        renewed = self._ports.now()
+    async def _report(self) -> None:
+        """Records that the attempt is alive, or the sweep would settle it by an estimate. The engine counts
+        when it has answered; until then all that is known is the prompt.
+        """
         while True:
-            await asyncio.sleep(pace.cancel_check_s)
-            async with self._writing:
-                if self._document.state != "running":
-                    continue  # the run has just concluded it
-                if self._ports.now() - renewed >= timedelta(seconds=pace.heartbeat_s):
-                    renewed = self._ports.now()
-                    await self._replace(renew(self._document, renewed, pace.lease_s))
-                else:
-                    await self._look()
-
-    async def _look(self) -> None:
-        found = await self._ports.requests.get(self._document.id)
-        if found is None or found.version != self._version:
-            raise Conflict(f"{self._document.id} moved on.")
-
-    async def _write(self, document: RequestDocument) -> None:
-        async with self._writing:
-            await self._replace(document)
-
-    async def _replace(self, document: RequestDocument) -> None:
-        self._version = await self._ports.requests.replace(document, self._version)
-        self._document = document
+            await asyncio.sleep(self._ports.pace.progress_every_s)
+            if self._started is not None:
+                usage = Usage(input=self._started.estimate)
+                self._ports.recorder.add(Progress(attempt=self._attempt, at=self._ports.now(), usage=usage))
 
     async def _work(self) -> None:
         try:
@@ -91,12 +80,13 @@ class Run:
         await self._conclude(judgement)
 
     async def _attempt_it(self) -> Judgement:
-        document = self._document
-        body = await self._prompt()
+        body = await self._hold.insist(self._prompt)
         admitted = admit(body, self._ports.config())
         if isinstance(admitted, Refusal):  # the configuration changed since it was taken
             return Judgement(outcome="engine_error", problem=admitted.problem)
-        left_s = (document.deadline_at - self._ports.now()).total_seconds()
+        left_s = (self._document.deadline_at - self._ports.now()).total_seconds()
+        if left_s <= 0:
+            return self._timed_out()
         try:
             return await self._call_engine(body, admitted, min(self._ports.pace.total_s, left_s))
         except TimeoutError:
@@ -184,7 +174,7 @@ class Run:
         tenant, body_id = self._document.tenant, f"{self._attempt}-answer"
         sealed = await self._ports.sealer.seal(tenant, "answer", body_id, body)
         keep = self._ports.now() + timedelta(seconds=self._ports.pace.keep_s)
-        await self._ports.bodies.put(body_id, sealed, keep + timedelta(hours=1))
+        await self._hold.insist(partial(self._ports.bodies.put, body_id, sealed, keep + timedelta(hours=1)))
         return Answer(status_code=status_code, body_id=body_id)
 
     async def _fail(self, judgement: Judgement) -> None:
@@ -206,33 +196,45 @@ class Run:
         self._record(judgement.outcome)
 
     async def _end(self, document: RequestDocument) -> None:
-        await self._write(document)
-        await pay(Versioned(document=document, version=self._version), self._ports)
+        ports = self._ports
+        await self._hold.write(document)
+        ports.waiters.ring(document.id)
+        with contextlib.suppress(Unavailable):  # it owes its events, and the sweep pays
+            stored = Versioned(document=document, version=self._hold.version)
+            await pay(stored, ports.requests, ports.publisher)
 
     async def _try_again(self, judgement: Judgement) -> None:
         counted = judgement.again == "counted"
         document = replace(self._document, failures=self._document.failures + counted)
-        await self._write(release(document, self._not_before(document, judgement)))
+        await self._hold.write(release(document, self._not_before(document, judgement)))
         self._record(judgement.outcome)
 
-    def _not_before(self, document: RequestDocument, judgement: Judgement) -> datetime:
+    def _not_before(self, document: RequestDocument, judgement: Judgement) -> datetime | None:
+        if judgement.again == "at once":
+            return None
         pace = self._ports.pace
         doubled = pace.retry_first_s * 2 ** min(document.attempts - 1, 16)
         pause_s = max(judgement.retry_after_s or 0, min(pace.retry_last_s, doubled))
         return self._ports.now() + timedelta(seconds=pause_s)
 
     async def give_back(self) -> None:
-        """The process must stop: somebody else runs it again, unless it has just been concluded."""
+        """The process must stop: somebody else runs it again, unless it has just been concluded. Where the
+        store is away, that has to wait until the lease ended.
+        """
         if self._document.state != "running":
             return
         try:
-            await self._write(release(self._document))
+            await self._hold.write_once(release(self._document))
         except Conflict:
             return  # a write that was under way has concluded it, or somebody else has it
+        except Unavailable:
+            pass
         self._record("shutdown")
 
     async def _superseded(self) -> None:
-        found = await self._ports.requests.get(self._document.id)
+        found: Versioned | None = None
+        with contextlib.suppress(Unavailable):
+            found = await self._ports.requests.get(self._document.id)
         cancelled = found is not None and found.document.state == "cancelled"
         self._record("cancelled" if cancelled else "superseded", billed=cancelled)
 
@@ -245,7 +247,7 @@ class Run:
     def _completed(self, outcome: Outcome, usage: Usage | None, *, billed: bool) -> Completed:
         started, now = self._started, self._ports.now()
         assert started is not None
-        return Completed(
+        self.completed = Completed(
             attempt=started.attempt,
             request=started.request,
             tenant=started.tenant,
@@ -259,3 +261,4 @@ class Run:
             estimated=None if usage else "usage",
             duration_ms=round((now - self._began).total_seconds() * 1000),
         )
+        return self.completed

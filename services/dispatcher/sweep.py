@@ -6,11 +6,11 @@ from datetime import datetime, timedelta
 
 from events.bus import Message
 from events.inference import InferenceRequested
-from events.requests import RequestDocument, Versioned
+from events.requests import RequestDocument, Versioned, owed
 from events.words import Conflict
-from functions.request.lifecycle import expire, owed, release
-from services.dispatcher.outbox import pay
+from functions.request.lifecycle import expire, release
 from services.dispatcher.ports import Ports
+from services.requests.outbox import message, pay
 
 AT_ONCE = 100
 STALE_AT_ONCE = 1000  # announcing does not end it, so they cannot be had batch after batch
@@ -27,8 +27,8 @@ class Sweep:
     async def run(self) -> bool:
         """Brings every request where it should be by now; True where some may be claimed again."""
         ports = self._ports
+        freed = await _free_lost(ports)  # first: of those, too, some may be overdue
         await _expire(ports)
-        freed = await _free_lost(ports)
         await pay_debts(ports, ports.now() - timedelta(seconds=ports.pace.owed_after_s))
         await self._announce_stale()
         await _forget(ports)
@@ -59,7 +59,8 @@ async def _expire(ports: Ports) -> None:
         if ended is not None:
             with contextlib.suppress(Conflict):
                 version = await ports.requests.replace(ended, stored.version)
-                await pay(Versioned(document=ended, version=version), ports)
+                ports.waiters.ring(ended.id)
+                await pay(Versioned(document=ended, version=version), ports.requests, ports.publisher)
 
 
 async def _free_lost(ports: Ports) -> bool:
@@ -75,7 +76,7 @@ async def _free_lost(ports: Ports) -> bool:
 async def pay_debts(ports: Ports, before: datetime) -> None:
     """Publishes the events that documents owe since before `before`."""
     async for stored in _each(lambda: ports.requests.owing(before, AT_ONCE)):
-        await pay(stored, ports)
+        await pay(stored, ports.requests, ports.publisher)
 
 
 def _announcement(document: RequestDocument, now: datetime) -> Message:
@@ -85,8 +86,7 @@ def _announcement(document: RequestDocument, now: datetime) -> Message:
     event = InferenceRequested(
         request_id=document.id, tenant=document.tenant, model=document.model, lane=document.lane
     )
-    told = owed(document, event, now, SOURCE)
-    return Message(topic=told.topic, attributes=told.attributes, data=told.data)
+    return message(owed(document, event, now, SOURCE))
 
 
 async def _forget(ports: Ports) -> None:

@@ -1,8 +1,10 @@
 """Which engine answers: one that is named, or one found on its usual local port."""
 
-import http.client
-from urllib.parse import urlsplit
+import asyncio
+from collections.abc import Sequence
+from urllib.parse import SplitResult, urlsplit
 
+import httptools
 import msgspec
 
 from events.config import Backend, Config, Model
@@ -13,8 +15,12 @@ USUAL = (
     ("llama-server", "http://127.0.0.1:8080"),
     ("vLLM", "http://127.0.0.1:8000"),
 )
-PROBE_TIMEOUT_S = 0.5
+PROBE_TIMEOUT_S = 1.0
 NAMED_TIMEOUT_S = 5.0
+MAX_ANSWER = 2**20
+# A timeout is an OSError; what is no UTF-8, no JSON or of another shape is a ValueError.
+NO_ENGINE = (OSError, ValueError, RecursionError, httptools.HttpParserError, httptools.HttpParserUpgrade)
+ASK = "GET /v1/models HTTP/1.1\r\nhost: {host}\r\naccept: application/json\r\nconnection: close\r\n\r\n"
 
 
 class Engine(Record):
@@ -40,46 +46,53 @@ class _Models(msgspec.Struct):
     data: list[_Row]
 
 
-def find_engine() -> Engine | None:
-    """The first engine with a usable model on its usual local port."""
-    for name, url in USUAL:
-        found = probe(name, url, PROBE_TIMEOUT_S)
-        if found is not None:
-            return found
-    return None
-
-
-def named_engine(url: str) -> Engine:
-    """The engine at a base URL. Raises `Invalid` where none answers there with a model."""
+async def find_engine(
+    places: Sequence[tuple[str, str]] = USUAL, within_s: float = PROBE_TIMEOUT_S
+) -> Engine | None:
+    """The first of these places where an engine with a usable model answers; all are asked at once, and
+    it takes `within_s` seconds at most, whatever listens there.
+    """
+    probes = [asyncio.create_task(probe(name, url, within_s)) for name, url in places]
     try:
-        parts = urlsplit(url)
-        usable = parts.scheme == "http" and parts.hostname and parts.port != 0
-    except ValueError:
-        usable = False
-    if not usable:
+        for asked in probes:
+            if found := await asked:
+                return found
+        return None
+    finally:
+        for asked in probes:
+            asked.cancel()
+        await asyncio.gather(*probes, return_exceptions=True)
+
+
+async def named_engine(url: str) -> Engine:
+    """The engine at a base URL. Raises `Invalid` where none answers there with a model."""
+    if not _is_base(url):
         raise Invalid(f"The engine {url!r} is not a base URL like http://127.0.0.1:11434.")
-    base = f"http://{parts.netloc}"
-    found = probe("engine", base, NAMED_TIMEOUT_S)
+    base = f"http://{urlsplit(url).netloc}"
+    found = await probe("engine", base, NAMED_TIMEOUT_S)
     if found is None:
         raise Invalid(f"No engine with a model answers at {base}/v1/models. Start it, then try again.")
     return found
 
 
-def probe(name: str, url: str, timeout_s: float) -> Engine | None:
-    """Asks one address for its models; None where nothing there speaks the OpenAI wire."""
-    parts = urlsplit(url)
-    connection = http.client.HTTPConnection(parts.hostname or "", parts.port or 80, timeout=timeout_s)
+def _is_base(url: str) -> bool:
     try:
-        connection.request("GET", "/v1/models")
-        response = connection.getresponse()
-        body = response.read(1 << 20)
-        if response.status != 200:
-            return None
-        rows = msgspec.json.decode(body, type=_Models).data
-    except (OSError, http.client.HTTPException, ValueError, RecursionError):
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        return False
+    plain = url.isascii() and url.isprintable() and " " not in url and "@" not in parts.netloc
+    return plain and parts.scheme == "http" and bool(parts.hostname) and port != 0
+
+
+async def probe(name: str, url: str, within_s: float) -> Engine | None:
+    """Asks one address for its models; None where nothing there speaks the OpenAI wire in time."""
+    try:
+        async with asyncio.timeout(within_s):
+            answer = await _ask(urlsplit(url))
+        rows = msgspec.json.decode(answer, type=_Models).data
+    except NO_ENGINE:
         return None
-    finally:
-        connection.close()
     usable = [row for row in rows if row.id and "embed" not in row.id.lower()]
     if not usable:
         return None
@@ -89,6 +102,34 @@ def probe(name: str, url: str, timeout_s: float) -> Engine | None:
         models=tuple(row.id for row in usable),
         context={row.id: context for row in usable if (context := _context(row))},
     )
+
+
+class _Answer:
+    """What httptools tells of a response."""
+
+    def __init__(self) -> None:
+        self.body = b""
+        self.whole = False
+
+    def on_body(self, data: bytes) -> None:
+        self.body += data
+
+    def on_message_complete(self) -> None:
+        self.whole = True
+
+
+async def _ask(place: SplitResult) -> bytes:
+    """The body of the answer; nothing where its status is not 200."""
+    reader, writer = await asyncio.open_connection(place.hostname, place.port or 80)
+    try:
+        writer.write(ASK.format(host=place.netloc).encode())
+        answer = _Answer()
+        parser = httptools.HttpResponseParser(answer)
+        while not answer.whole and len(answer.body) < MAX_ANSWER and (data := await reader.read(2**16)):
+            parser.feed_data(data)
+        return answer.body if parser.get_status_code() == 200 else b""
+    finally:
+        writer.transport.abort()
 
 
 def _context(row: _Row) -> int | None:

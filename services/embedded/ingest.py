@@ -12,6 +12,7 @@ from events.envelope import Envelope, type_of
 from events.ingest import IngestReceived
 from events.words import ApiKey, Conflict, Invalid
 from functions.request.handler import request_id
+from functions.request.intake import trace_of
 from services.router.admin import Ingested
 from services.sealing.sealer import Sealer
 
@@ -118,5 +119,5 @@ def ingest_envelope(tenant: str, message: Message, now: datetime) -> Envelope:
         event=event,
         subject=event.message_id,
         tenant=tenant,
-        traceparent=message.attributes.get("traceparent", ""),
+        traceparent=trace_of(message.attributes.get("traceparent", "")),
     )

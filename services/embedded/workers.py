@@ -12,6 +12,11 @@ class Workers:
 
     def __init__(self) -> None:
         self._tasks: set[asyncio.Task[None]] = set()
+        self._ended_early: list[str] = []
+
+    async def missing(self) -> str | None:
+        """Which of them run no more, though nobody stopped them; None while all do. What readiness asks."""
+        return f"{', '.join(self._ended_early)} stopped" if self._ended_early else None
 
     def start(self, work: Coroutine[None, None, None], name: str) -> None:
         """Runs `work` from now on."""
@@ -21,8 +26,11 @@ class Workers:
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            log.critical("%s stopped: %s", task.get_name(), error, exc_info=error)
+        if task.cancelled():
+            return
+        self._ended_early.append(task.get_name())
+        error = task.exception()
+        log.critical("%s stopped: %s", task.get_name(), error or "it returned", exc_info=error)
 
     async def stop(self) -> None:
         """Ends them all."""

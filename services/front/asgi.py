@@ -27,22 +27,21 @@ class AsgiBridge:
 
     def __call__(self, call: Call, reply: Reply) -> None:
         """Answers one call."""
-        task = asyncio.get_running_loop().create_task(self._run(call, reply))
+        exchange = reply.listener = _Exchange(call, reply)
+        exchange.task = task = asyncio.get_running_loop().create_task(self._run(call, exchange))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _run(self, call: Call, reply: Reply) -> None:
-        exchange = _Exchange(call, reply)
-        reply.listener = exchange
+    async def _run(self, call: Call, exchange: "_Exchange") -> None:
         try:
             await self._app(scope_of(call), exchange.receive, exchange.send)
-        except Exception:
-            log.exception("an endpoint failed: %s %s", call.method.decode(), call.path.decode("latin-1"))
-            exchange.fail(500, *self._render_refusal(500, "Something failed here.", "internal_error"))
         except asyncio.CancelledError:
             message = "This server is shutting down; try again."
-            exchange.fail(503, *self._render_refusal(503, message, "shutting_down"))
+            exchange.refuse(503, *self._render_refusal(503, message, "shutting_down"))
             raise
+        except Exception:
+            log.exception("an endpoint failed: %s %s", call.method.decode(), call.path.decode("latin-1"))
+        exchange.break_off()
 
     async def close(self) -> None:
         """Ends the calls still running; their clients are told."""
@@ -70,13 +69,14 @@ def scope_of(call: Call) -> Message:
 
 
 class _Exchange:
-    """One call's `receive` and `send`; it listens to the client meanwhile."""
+    """One call's `receive` and `send`; where the client leaves, it cancels the `task` that uses them."""
+
+    task: asyncio.Task[None]
 
     def __init__(self, call: Call, reply: Reply) -> None:
         self._call = call
         self._reply = reply
         self._unread = True
-        self._gone = asyncio.Event()
         self._writable = asyncio.Event()
         self._writable.set()
         self._status = 0
@@ -86,8 +86,8 @@ class _Exchange:
 
     def client_gone(self) -> None:
         """See `Listener`."""
-        self._gone.set()
-        self._writable.set()
+        self._ended = True
+        self.task.cancel()
 
     def client_paused(self) -> None:
         """See `Listener`."""
@@ -98,16 +98,16 @@ class _Exchange:
         self._writable.set()
 
     async def receive(self) -> Message:
-        """ASGI's receive: the whole body at once, then the client's leaving."""
+        """ASGI's receive: the whole body at once, then nothing: a client that leaves ends it all."""
         if self._unread:
             self._unread = False
             return {"type": "http.request", "body": self._call.body, "more_body": False}
-        await self._gone.wait()
-        return {"type": "http.disconnect"}
+        never: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
+        return await never
 
     async def send(self, message: Message) -> None:
         """ASGI's send: a reply known whole goes out with its length, else in chunks."""
-        if self._gone.is_set() or self._ended:
+        if self._ended:
             return
         if message["type"] == "http.response.start":
             self._status = message["status"]
@@ -134,12 +134,16 @@ class _Exchange:
             self._ended = True
             self._reply.finish()
 
-    def fail(self, status: int, fields: Fields, body: bytes) -> None:
-        """The application gave no whole reply: say so if nothing was sent yet, else break off."""
-        if self._ended or self._gone.is_set():
-            return
-        self._ended = True
+    def refuse(self, status: int, fields: Fields, body: bytes) -> None:
+        """Says why there is no reply, where none has begun; else breaks it off."""
         if self._started:
-            self._reply.abort()
-        else:
+            self.break_off()
+        elif not self._ended:
+            self._ended = True
             self._reply.send(status, fields, body)
+
+    def break_off(self) -> None:
+        """Lets the client tell that there is no whole reply, where there is none."""
+        if not self._ended:
+            self._ended = True
+            self._reply.abort()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, cast
 import httptools
 
 from services.front.call import Call, Listener, status_line
+from services.front.limits import FULL
 from services.wire.fields import Fields
 
 if TYPE_CHECKING:
@@ -19,16 +20,18 @@ CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 CLOSE = b"connection: close\r\n"
 CHUNKED = b"transfer-encoding: chunked\r\n"
 LAST_CHUNK = b"0\r\n\r\n"
+COPIED = 64 * 2**10  # an answer up to this size is written in one piece with its head
+PAUSES_AT = 64 * 2**10  # bytes a client has not read, before nothing more is made for it
 
 
 class Connection(asyncio.Protocol):
     """Reads calls, hands them to the front's endpoint one at a time, and is their `Reply`."""
 
     __slots__ = (
-        "_announced", "_body", "_body_size", "_busy", "_call", "_chunked", "_closing", "_front", "_head_only",
-        "_head_size", "_headers", "_held", "_idle_since", "_lost", "_parser", "_queue", "_reading_body",
-        "_reading_since", "_refused_at", "_resuming", "_target", "_transport", "_unparsed", "_write_paused",
-        "listener",
+        "_body", "_body_size", "_busy", "_call", "_chunked", "_closing", "_front", "_head_only", "_head_size",
+        "_headers", "_held", "_held_unread", "_idle_since", "_lost", "_parser", "_queue", "_reading_body",
+        "_reading_since", "_refused_at", "_resuming", "_taken_at", "_target", "_transport", "_unparsed",
+        "_unread", "_write_paused", "listener",
     )  # fmt: skip
 
     def __init__(self, front: "Front") -> None:
@@ -44,6 +47,9 @@ class Connection(asyncio.Protocol):
         self._chunked = True
         self._head_only = False
         self._held = 0  # bytes of bodies this connection holds of the budget
+        self._held_unread = 0  # and of answers, while the client is slow to read them
+        self._unread = 0  # bytes of answers the client had not taken at the last look
+        self._taken_at = 0.0  # when it was last seen to have taken some
         self._reset()
         self.listener: Listener | None = None
         self._idle_since = front.now()
@@ -55,7 +61,6 @@ class Connection(asyncio.Protocol):
         self._unparsed = 0  # bytes of a head the parser may still keep to itself
         self._body: list[bytes] = []
         self._body_size = 0
-        self._announced = False  # the body's length came before it
         self._reading_since = 0.0
         self._reading_body = False
 
@@ -64,6 +69,8 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Called by asyncio."""
         self._transport = cast(asyncio.Transport, transport)
+        # What was written is gone, and no longer counted, only when all of it is out.
+        self._transport.set_write_buffer_limits(high=PAUSES_AT, low=0)
         self._front.joined(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -71,8 +78,8 @@ class Connection(asyncio.Protocol):
         self._front.left(self)
         self._closing = self._lost = True
         self._queue.clear()
-        self._front.budget.give_back(self._held)
-        self._held = 0
+        self._front.budget.give_back(self._held + self._held_unread)
+        self._held = self._held_unread = 0
         listener, self.listener = self.listener, None
         if listener is not None:
             listener.client_gone()
@@ -110,6 +117,8 @@ class Connection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         """Called by asyncio when the client reads too slowly."""
+        self._held_unread = self._transport.get_write_buffer_size()
+        self._front.budget.count(self._held_unread)
         if self._resuming is not None:  # it caught up for a moment only, and nobody has heard of that
             self._resuming.cancel()
             self._resuming = None
@@ -120,6 +129,8 @@ class Connection(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         """Called by asyncio when it caught up."""
+        self._front.budget.give_back(self._held_unread)
+        self._held_unread = 0
         # Told in the loop's next turn: asyncio calls this in the middle of its own writing, and loses a
         # transport twice that is closed there.
         self._resuming = asyncio.get_running_loop().call_soon(self._resume)
@@ -143,56 +154,51 @@ class Connection(asyncio.Protocol):
     def on_url(self, url: bytes) -> None:
         """Called by httptools."""
         self._target += url
-        self._grow_head(len(url))
+        self._head_size += len(url)
+        if self._head_size > self._front.limits.head:
+            self._refuse_head()
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Called by httptools."""
-        name = name.lower()
-        earlier = self._headers.get(name)
-        self._headers[name] = value if earlier is None else b"%b, %b" % (earlier, value)
-        self._grow_head(len(name) + len(value))
-
-    def _grow_head(self, size: int) -> None:
-        self._head_size += size
+        self._head_size += len(name) + len(value)
         if self._head_size > self._front.limits.head:
             self._refuse_head()
+            return
+        name = name.lower()
+        if name in self._headers:
+            value = b"%b, %b" % (self._headers[name], value)
+        self._headers[name] = value
 
     def _refuse_head(self) -> None:
         self._refuse(431, f"The request's head is larger than {self._front.limits.head} bytes.")
 
     def on_headers_complete(self) -> None:
         """Called by httptools: the last moment to refuse a body unread."""
-        if self._parser.should_upgrade():
+        if self._refused_at or self._parser.should_upgrade():
             return
         self._reading_body = True
-        length = self._headers.get(b"content-length")
-        self._announced = length is not None
-        if self._hold(int(length or 0)) and b"expect" in self._headers:
-            self._encourage()
-
-    def _encourage(self) -> None:
-        if self._headers[b"expect"].lower() == b"100-continue" and not self._busy:
+        headers = self._headers
+        if int(headers.get(b"content-length", 0)) > self._front.limits.body:
+            self._refuse_body()
+        elif b"expect" in headers and headers[b"expect"].lower() == b"100-continue" and not self._busy:
             self._transport.write(CONTINUE)
 
-    def on_body(self, body: bytes) -> None:
-        """Called by httptools."""
-        if self._announced or self._hold(len(body)):
-            self._body.append(body)
+    def _refuse_body(self) -> None:
+        self._refuse(413, f"The body is larger than {self._front.limits.body} bytes.", "request_too_large")
 
-    def _hold(self, size: int) -> bool:
-        """Takes room for bytes of this body, or refuses the request."""
-        limit = self._front.limits.body
+    def on_body(self, body: bytes) -> None:
+        """Called by httptools. Room is taken as bytes come: an announcement alone locks nobody out."""
         if self._refused_at:
-            return False
-        if self._body_size + size > limit:
-            self._refuse(413, f"The body is larger than {limit} bytes.", "request_too_large")
-            return False
-        if not self._front.budget.take(size):
-            self._refuse(503, "The server holds as many bytes as it may; try again.", "overloaded")
-            return False
+            return
+        size = len(body)
         self._body_size += size
-        self._held += size
-        return True
+        if self._body_size > self._front.limits.body:
+            self._refuse_body()
+        elif not self._front.budget.take(size):
+            self._refuse(503, FULL, "overloaded")
+        else:
+            self._held += size
+            self._body.append(body)
 
     def on_message_complete(self) -> None:
         """Called by httptools: a whole request is here."""
@@ -211,9 +217,9 @@ class Connection(asyncio.Protocol):
         self._reset()
         if not (self._busy or self._queue or self._write_paused):
             self._begin(call)
-        elif len(self._queue) < self._front.limits.pipelined:
-            self._queue.append(call)  # reading goes on, else a client's leaving would go unnoticed
-        else:
+            return
+        self._queue.append(call)  # reading goes on, else a client's leaving would go unnoticed
+        if len(self._queue) > self._front.limits.pipelined:
             self._refuse(400, "Too many pipelined requests.")
 
     # --- one call at a time
@@ -237,11 +243,16 @@ class Connection(asyncio.Protocol):
         size = len(self._call.body)
         self._held -= size
         self._front.budget.give_back(size)
+        self._unread = 0  # what it has not taken yet is measured anew
         self._idle_since = self._front.now()
         if self._closing or self._front.draining:
             self._transport.close()
         elif self._queue and not self._write_paused:
             self._begin(self._queue.popleft())
+
+    def turn_away(self) -> None:
+        """Answers a client that is one too many, whatever it will ask."""
+        self._refuse(503, "This server has as many connections as it may; try again.", "overloaded")
 
     def _refuse(self, status: int, message: str, code: str = "invalid_request") -> None:
         """Answers a request that is not to be read to its end; the connection closes after it."""
@@ -249,10 +260,11 @@ class Connection(asyncio.Protocol):
             return
         self._refused_at = self._front.now()
         self._closing = True
+        in_line = bool(self._queue)
+        self._drop_unanswered()
         if self._busy:  # an earlier reply is under way and must not be mixed with this one
-            self._queue.clear()
             return
-        if self._queue:  # earlier requests wait for a client that does not read
+        if in_line:  # earlier requests wait for a client that does not read
             self._transport.close()
             return
         fields, body = self._front.render_refusal(status, message, code)
@@ -260,12 +272,15 @@ class Connection(asyncio.Protocol):
         # What the client still sends is read and dropped: closing now could cost it our answer.
         self._transport.write_eof()
 
-    # --- the reply
+    def _drop_unanswered(self) -> None:
+        """Forgets the request being read and those in line."""
+        size = sum(map(len, self._body)) + sum(len(call.body) for call in self._queue)
+        self._held -= size
+        self._front.budget.give_back(size)
+        self._body = []
+        self._queue.clear()
 
-    @property
-    def paused(self) -> bool:
-        """Whether the client reads too slowly right now."""
-        return self._write_paused
+    # --- the reply
 
     def _head(self, status: int, fields: Fields, framing: bytes) -> bytes:
         close = CLOSE if self._closing or self._front.draining else b""
@@ -276,7 +291,13 @@ class Connection(asyncio.Protocol):
         if self._lost:
             return
         head = self._head(status, fields, b"content-length: %d\r\n" % len(body))
-        self._transport.write(head if self._head_only else head + body)
+        if self._head_only:
+            self._transport.write(head)
+        elif len(body) <= COPIED:
+            self._transport.write(head + body)
+        else:
+            self._transport.write(head)
+            self._transport.write(body)
         self._end()
 
     def start(self, status: int, fields: Fields) -> None:
@@ -318,9 +339,25 @@ class Connection(asyncio.Protocol):
             self._transport.close()
 
     def check(self, now: float) -> None:
-        """Ends a connection that takes too long to say something."""
-        if self._busy:
+        """Ends a connection that takes too long to say something, or to take what it is told."""
+        if self._busy and not self._write_paused:
             return
+        unread = self._transport.get_write_buffer_size()
+        if unread:
+            self._check_taking(unread, now)
+        elif not self._busy:
+            self._check_saying(now)
+
+    def _check_taking(self, unread: int, now: float) -> None:
+        """A client that takes its answer in is not idle, however slow it is."""
+        if not self._unread or unread < self._unread:
+            self._taken_at = now
+        elif now - self._taken_at > self._front.limits.stalled_s:
+            self._transport.abort()
+        self._unread = unread
+        self._idle_since = now
+
+    def _check_saying(self, now: float) -> None:
         limits = self._front.limits
         if self._refused_at:
             if now - self._refused_at > limits.linger_s:
@@ -330,4 +367,4 @@ class Connection(asyncio.Protocol):
             if now - self._reading_since > allowed:
                 self._refuse(408, f"The request did not arrive within {allowed:g} s.", "request_timeout")
         elif now - self._idle_since > limits.idle_timeout_s:
-            self._transport.abort()  # a close would wait for a client that does not read
+            self._transport.close()

@@ -2,16 +2,22 @@
 
 import asyncio
 import contextlib
+import logging
 import socket
 from collections.abc import Callable
 from email.utils import formatdate
 
 from services.front.call import Endpoint
 from services.front.connection import Connection
+from services.front.descriptors import exhausted, most_connections
 from services.front.limits import Budget, Limits
 from services.wire.fields import Fields
 
 TICK_S = 0.5
+TOLD_AT_ONCE = 256  # connections too many that are told so; what is beyond is cut without a word
+COMPLAINS_EVERY_S = 60.0
+
+log = logging.getLogger("penstock.front")
 
 Refusals = Callable[[int, str, str], tuple[Fields, bytes]]
 
@@ -32,6 +38,8 @@ class Front:
         self.date = b""
         self.now: Callable[[], float] = asyncio.get_running_loop().time
         self._connections: set[Connection] = set()
+        self._most = self.limits.connections
+        self._complained_at = float("-inf")
         self._emptied = asyncio.Event()
         self._server: asyncio.Server | None = None
         self._ticker: asyncio.TimerHandle | None = None
@@ -43,6 +51,7 @@ class Front:
 
     async def listen(self, host: str, port: int) -> int:
         """Starts serving and returns the port (0 asks for any). Raises `OSError` where it is taken."""
+        self._most = most_connections(self.limits.connections)
         loop = asyncio.get_running_loop()
         self._server = await loop.create_server(lambda: Connection(self), host, port, backlog=2048)
         self._tick()
@@ -71,8 +80,15 @@ class Front:
                 await asyncio.wait_for(self._emptied.wait(), within_s)
 
     def joined(self, connection: Connection) -> None:
-        """A client connected."""
+        """A client connected. One too many is told so; of very many, the rest is just cut."""
         self._connections.add(connection)
+        too_many = len(self._connections) - self._most
+        if too_many > 0:
+            self._complain(f"More than {self._most} clients are connected: further ones are turned away.")
+            if too_many <= TOLD_AT_ONCE:
+                connection.turn_away()
+            else:
+                connection.cut()
 
     def left(self, connection: Connection) -> None:
         """A client is gone."""
@@ -85,4 +101,13 @@ class Front:
         now = self.now()
         for connection in list(self._connections):
             connection.check(now)
+        if exhausted():  # a loop does not tell of connections it could not accept, or tells too often
+            self._complain("No file descriptor is free: clients that connect now are dropped.")
         self._ticker = asyncio.get_running_loop().call_later(TICK_S, self._tick)
+
+    def _complain(self, message: str) -> None:
+        """Logs a trouble that may last, once a minute at most."""
+        now = self.now()
+        if now - self._complained_at >= COMPLAINS_EVERY_S:
+            self._complained_at = now
+            log.warning(message)

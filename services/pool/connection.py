@@ -18,12 +18,14 @@ class Connection(asyncio.Protocol):
     """Writes a flight's request and tells its receiver what comes back."""
 
     __slots__ = (
-        "_flight", "_framed", "_free", "_headers", "_open", "_parser", "_paused", "_received", "_replica",
-        "_responded", "_transport", "_used", "idle_since",
+        "_fields", "_flight", "_free", "_open", "_parser", "_paused", "_received", "_replica", "_responded",
+        "_transport", "_used", "idle_since", "on_header",
     )  # fmt: skip
 
     def __init__(self, replica: "Replica") -> None:
         self._replica = replica
+        self._fields: dict[bytes, bytes] = {}
+        self.on_header = self._fields.setdefault  # httptools calls it for each: nothing is cheaper
         self._parser = httptools.HttpResponseParser(self)
         self._flight: Flight | None = None
         self._open = False
@@ -31,13 +33,8 @@ class Connection(asyncio.Protocol):
         self._free = False  # its call is over, but what came with the last bytes is still being read
         self._paused = False
         self.idle_since = 0.0
-        self._reset()
-
-    def _reset(self) -> None:
-        self._headers: Headers = []
         self._received = 0  # bytes since the call was written
         self._responded = False
-        self._framed = False  # the body's end will be told by the protocol, not by the close
 
     # --- used by the replica and the flight
 
@@ -50,7 +47,9 @@ class Connection(asyncio.Protocol):
         """Writes the flight's request; from now on its receiver hears of the response."""
         self._flight = flight
         flight.connection = self
-        self._reset()
+        self._fields.clear()
+        self._received = 0
+        self._responded = False
         self._transport.write(flight.head + flight.body)
         flight.receiver.sent()
 
@@ -109,7 +108,7 @@ class Connection(asyncio.Protocol):
         flight = self._flight
         if flight is None:
             return
-        if self._responded and not self._framed and exc is None:
+        if self._responded and not self._framed() and exc is None:
             self._finish(flight)  # HTTP/1.0 style: the close is the end
         elif self._used and not self._received:
             self._replica.close()  # the others are most likely as stale
@@ -125,19 +124,17 @@ class Connection(asyncio.Protocol):
         if self._flight is None:  # behind its answer the engine goes on unasked
             self._transport.abort()
 
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """Called by httptools."""
-        name = name.lower()
-        if name in (b"content-length", b"transfer-encoding"):
-            self._framed = True
-        self._headers.append((name, value))
-
     def on_headers_complete(self) -> None:
         """Called by httptools."""
         status = self._parser.get_status_code()
         if self._flight is not None and status >= 200:
             self._responded = True
-            self._flight.receiver.responded(status, self._headers)
+            headers: Headers = [(name.lower(), value) for name, value in self._fields.items()]
+            self._flight.receiver.responded(status, headers)
+
+    def _framed(self) -> bool:
+        """Whether the protocol tells where the body ends; else the close does."""
+        return any(name.lower() in (b"content-length", b"transfer-encoding") for name in self._fields)
 
     def on_body(self, data: bytes) -> None:
         """Called by httptools."""
@@ -150,12 +147,13 @@ class Connection(asyncio.Protocol):
         if flight is None:
             return
         if not self._responded:  # an interim response (1xx)
-            self._headers = []
+            self._fields.clear()
             return
         if self._parser.should_keep_alive():
             self._flight = None
             self._used = self._free = True
-            self.resume()
+            if self._paused:
+                self.resume()
         else:
             self._open = False
             with contextlib.suppress(OSError):

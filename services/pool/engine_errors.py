@@ -3,7 +3,10 @@
 import msgspec
 
 from events.words import Problem, Refusal, server_problem
+from functions.request.mistakes import clipped
 from services.pool.flight import Headers
+
+MAX_WORDS = 1000  # characters of an engine's own words; some repeat the whole request
 
 CALLERS_FAULT = frozenset({400, 413, 422})
 BUSY = frozenset({429, 503})
@@ -26,9 +29,10 @@ def refusal_of(status: int, headers: Headers, body: bytes, model: str) -> Refusa
     error = _read(body)
     if status in CALLERS_FAULT:
         problem = Problem(
-            message=error.message or f"The engine refused the request with status {status}.",
-            code=str(error.code) if error.code else None,
-            param=error.param,
+            message=clipped(error.message, MAX_WORDS)
+            or f"The engine refused the request with status {status}.",
+            code=clipped(str(error.code)) if error.code else None,
+            param=clipped(error.param) if error.param else None,
         )
         return Refusal(status=status, problem=problem)
     if status in BUSY:

@@ -34,7 +34,7 @@ class Receiver(Protocol):
         """The request was written to a connection: the engine may be working on it."""
 
     def responded(self, status: int, headers: Headers) -> None:
-        """The response's head arrived; header names are lower case."""
+        """The response's head arrived; header names are lower case, the first of the same twice counts."""
 
     def received(self, data: bytes) -> None:
         """A piece of its body arrived, transfer coding removed."""

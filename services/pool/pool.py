@@ -1,6 +1,7 @@
 """All backends of the configuration, ready to be called."""
 
 import asyncio
+from collections.abc import Collection, Sequence
 
 from events.config import Config
 from services.pool.directory import ReplicaDirectory, StaticDirectory
@@ -20,13 +21,13 @@ class Pool:
         self._picker = LeastOutstanding()
         self._tidying: asyncio.TimerHandle | None = None
 
-    def pick(self, backend: str) -> Replica | None:
-        """The replica to call next, or None where the backend has none."""
-        return self._picker.pick(self._directories[backend].replicas())
+    def pick(self, backend: str, tried: Collection[Replica] = ()) -> Replica | None:
+        """The replica to call next, but for those `tried` already; None where the backend has no other."""
+        return self._picker.pick(self._directories[backend].replicas(), tried)
 
-    def in_flight(self) -> int:
-        """Calls under way on all replicas."""
-        return sum(r.in_flight for d in self._directories.values() for r in d.replicas())
+    def replicas(self, backend: str) -> Sequence[Replica]:
+        """Those of a backend that may be called now."""
+        return self._directories[backend].replicas()
 
     def start(self) -> None:
         """Begins housekeeping."""

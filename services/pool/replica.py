@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Callable
 from urllib.parse import urlsplit
 
 from events.words import Invalid
@@ -9,12 +10,21 @@ from services.pool.connection import Connection
 from services.pool.flight import Failure, Flight, Receiver
 
 IDLE_TIMEOUT_S = 3.0  # uvicorn, and with it vLLM, hangs up after 5 s; others later
+SLOW_CONNECT_S = (
+    1.0  # a connection given up after so long was not made: the first retry of a lost SYN is over
+)
+FIRST_ASIDE_S = 2.0
+LAST_ASIDE_S = 30.0
 
 
 class Replica:
-    """Speaks HTTP/1.1 to one base URL over as many keep-alive connections as are needed at once."""
+    """Speaks HTTP/1.1 to one base URL over as many keep-alive connections as are needed at once.
 
-    def __init__(self, url: str) -> None:
+    Where no connection can be made it is put aside until `aside_until`, by its own clock; the picker goes
+    by that. Each failed trial doubles the pause, and the first success ends it: `aside_until` is 0 again.
+    """
+
+    def __init__(self, url: str, *, clock: Callable[[], float] = time.monotonic) -> None:
         self.url = url.rstrip("/")
         try:
             parts = urlsplit(url)
@@ -25,7 +35,10 @@ class Replica:
         self.in_flight = 0
         self._heads: dict[str, bytes] = {}
         self._idle: list[Connection] = []
-        self._now = time.monotonic
+        self.now = clock
+        self.aside_until = 0.0
+        self._aside_since = float("-inf")
+        self._aside_s = 0.0
 
     def __repr__(self) -> str:
         return f"Replica({self.url}, in_flight={self.in_flight})"
@@ -57,24 +70,48 @@ class Replica:
         return start
 
     async def _dial(self, flight: Flight) -> None:
+        began = self.now()
         try:
             _, connection = await asyncio.get_running_loop().create_connection(
                 lambda: Connection(self), self.host, self.port
             )
         except OSError as error:
+            self.put_aside(began)
             if flight.end():
                 message = f"no connection to {self.url}: {error.strerror or error}"
                 flight.receiver.failed(Failure(kind="connect", message=message))
             return
+        except asyncio.CancelledError:
+            if self.now() - began >= SLOW_CONNECT_S:
+                self.put_aside(began)
+            raise
+        self.recovered()
         flight.dial = None
         if flight.over:
             connection.abandon()
         else:
             connection.carry(flight)
 
+    def put_aside(self, began: float) -> None:
+        """No connection was made. One begun before it was put aside the last time says nothing new."""
+        if began >= self._aside_since:
+            self._aside_s = min(2 * self._aside_s, LAST_ASIDE_S) or FIRST_ASIDE_S
+            self._aside_since = self.now()
+            self.aside_until = self._aside_since + self._aside_s
+
+    def take_trial(self) -> None:
+        """It was put aside, and is called now to see: others wait for what comes of it, or another pause."""
+        self.aside_until = self.now() + self._aside_s
+
+    def recovered(self) -> None:
+        """It is there."""
+        self.aside_until = self._aside_s = 0.0
+
     def idle(self, connection: Connection) -> None:
-        """A connection is free for the next call."""
-        connection.idle_since = self._now()
+        """A connection is free for the next call: what it carried was answered."""
+        if self.aside_until:
+            self.recovered()
+        connection.idle_since = self.now()
         self._idle.append(connection)
 
     def left(self, connection: Connection) -> None:
@@ -84,7 +121,7 @@ class Replica:
 
     def tidy(self) -> None:
         """Closes connections nobody needed for a while; called every second."""
-        oldest = self._now() - IDLE_TIMEOUT_S
+        oldest = self.now() - IDLE_TIMEOUT_S
         for connection in [c for c in self._idle if c.idle_since < oldest]:
             self._idle.remove(connection)
             connection.close()

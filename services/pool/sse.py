@@ -1,10 +1,12 @@
 """Server-sent events as engines send them: whole events out of arbitrary pieces, and what they tell."""
 
 import re
+from typing import Annotated
 
 import msgspec
 
 from events.words import Usage
+from functions.request.admission import BYTES_PER_TOKEN
 
 _DONE = b"[DONE]"
 TELLS_USAGE = re.compile(rb'"usage"\s*:\s*\{')  # many engines say "usage": null in every other event
@@ -56,27 +58,30 @@ def split(events: bytes) -> list[bytes]:
     return found or ([events] if events else [])
 
 
+Tokens = Annotated[int, msgspec.Meta(ge=0, le=2**40)]  # what is beyond is no count, and is not believed
+
+
 class _Details(msgspec.Struct):
-    cached_tokens: int | None = None
-    reasoning_tokens: int | None = None
+    cached_tokens: Tokens | None = None
+    reasoning_tokens: Tokens | None = None
 
 
 class WireUsage(msgspec.Struct):
     """OpenAI's usage object."""
 
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
+    prompt_tokens: Tokens
+    completion_tokens: Tokens = 0
     prompt_tokens_details: _Details | None = None
     completion_tokens_details: _Details | None = None
 
     def usage(self) -> Usage:
-        """In our words."""
+        """In our words; a part is never larger than its whole."""
         prompt, completion = self.prompt_tokens_details, self.completion_tokens_details
         return Usage(
             input=self.prompt_tokens,
             output=self.completion_tokens,
-            cached=(prompt.cached_tokens or 0) if prompt else 0,
-            reasoning=(completion.reasoning_tokens or 0) if completion else 0,
+            cached=min(prompt.cached_tokens or 0, self.prompt_tokens) if prompt else 0,
+            reasoning=min(completion.reasoning_tokens or 0, self.completion_tokens) if completion else 0,
         )
 
 
@@ -96,20 +101,55 @@ class _Reported(msgspec.Struct):
 _reported = msgspec.json.Decoder(_Reported)
 
 
+def _known(body: bytes) -> _Reported | None:
+    """None where it is an object, but its usage has a shape we do not know."""
+    try:
+        return _reported.decode(body)
+    except msgspec.ValidationError:
+        msgspec.json.decode(body, type=dict[str, msgspec.Raw])
+        return None
+
+
 def read_answer(body: bytes) -> Usage | None:
     """The usage a whole answer reports, if it does. Raises `ValueError` where it is not a JSON object,
     or an error instead of an answer.
     """
     try:
-        reported = _reported.decode(body)
-    except msgspec.ValidationError:
-        msgspec.json.decode(body, type=dict[str, msgspec.Raw])  # usage in a shape we do not know
-        return None
+        reported = _known(body)
     except RecursionError as error:
         raise ValueError("it is nested too deeply") from error
+    if reported is None:
+        return None
     if reported.is_error:
         raise ValueError("it is an error")
     return reported.usage.usage() if reported.usage else None
+
+
+class _Message(msgspec.Struct):
+    content: msgspec.Raw = _NULL
+    reasoning_content: msgspec.Raw = _NULL
+    refusal: msgspec.Raw = _NULL
+    tool_calls: msgspec.Raw = _NULL
+
+
+class _Choice(msgspec.Struct):
+    message: _Message
+
+
+class _Answer(msgspec.Struct):
+    choices: list[_Choice]
+
+
+def estimate_output(body: bytes) -> int:
+    """About how many tokens a whole answer has that does not report it: the bytes of what its choices say,
+    by four. Of an answer in a shape we do not know, all bytes count.
+    """
+    try:
+        choices = msgspec.json.decode(body, type=_Answer).choices
+    except (ValueError, RecursionError):
+        return len(body) // BYTES_PER_TOKEN
+    said = [raw for choice in choices for raw in msgspec.structs.astuple(choice.message) if raw != _NULL]
+    return sum(memoryview(raw).nbytes - 2 for raw in said) // BYTES_PER_TOKEN  # without quotes or brackets
 
 
 def before_error(events: bytes) -> tuple[bytes, bool]:

@@ -189,10 +189,6 @@ class Answer(Sequence):
     def client_resumed(self) -> None:
         """See `Listener`."""
         self._paused = False
-        # Not now: asyncio loses a transport twice that is closed while it tells of having room again.
-        asyncio.get_running_loop().call_soon(self._catch_up)
-
-    def _catch_up(self) -> None:
         if not self._over and self._sent < self.produced:
             self._proceed()
 

@@ -18,6 +18,7 @@ Token = bytes  # a piece of text as it stands inside a JSON string: pieces join 
 NOTICE = "This is a rehearsal: the words of this answer were made up, not written by a model."
 TYPICAL_TOKENS, SPREAD, MOST_TOKENS = 90, 0.6, 400  # lengths are log-normal: median, sigma, cut
 ECHO_CHARACTERS = 48
+REMEMBERED_TOKENS = 512  # longer answers are made up anew each time, or they would fill the memory
 SENTENCES = (
     "A penstock is only a pipe with a gate, yet a whole valley can be lit by what passes through it.",
     "Snow that fell in January arrives in June, a little later than promised and none the worse for it.",
@@ -91,7 +92,6 @@ def roll(prompt: Iterable[bytes], seed: str) -> bytes:
     return dice.digest()
 
 
-@lru_cache(maxsize=1024)  # load tests ask the same again and again
 def compose(
     dice: bytes, *, echo: str = "", limit: int, endless: bool = False, stop: tuple[str, ...] = ()
 ) -> Choice:
@@ -100,6 +100,12 @@ def compose(
     It is cut at `limit` tokens, or before the first of the `stop` texts it holds. An `endless` one
     never ends by itself.
     """
+    long = endless and limit > REMEMBERED_TOKENS
+    choice = (_made_up if long else _remembered)(dice, echo, limit, endless)
+    return _stopped(choice, stop) if stop else choice
+
+
+def _made_up(dice: bytes, echo: str, limit: int, endless: bool) -> Choice:
     tokens = [*_notice, *_echoed(echo)]
     wanted = limit + 1 if endless else min(length_of(dice), limit + 1)
     for sentence in _sentences_by(dice):
@@ -107,8 +113,10 @@ def compose(
             break
         tokens.extend(sentence)
     finish: Finish = "stop" if len(tokens) <= limit else "length"
-    choice = Choice(tokens=tuple(tokens[:limit]), finish=finish)
-    return _stopped(choice, stop) if stop else choice
+    return Choice(tokens=tuple(tokens[:limit]), finish=finish)
+
+
+_remembered = lru_cache(maxsize=1024)(_made_up)  # load tests ask the same again and again
 
 
 def length_of(dice: bytes) -> int:

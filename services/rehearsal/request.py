@@ -6,6 +6,7 @@ import msgspec
 
 from events.words import Problem, Record, Refusal
 from functions.request.admission import ChatMessage, estimate_input
+from functions.request.mistakes import UNREADABLE, problem_of, quoted
 from services.rehearsal.prose import Choice, compose, roll, shortened
 
 MOST_CHOICES = 16
@@ -80,10 +81,8 @@ def read(body: bytes, served: Served) -> ChatRequest | Refusal:
     try:
         request = _requests.decode(body)
         body.decode()
-    except msgspec.ValidationError as error:
-        return _invalid(f"{error}.")
-    except ValueError as error:
-        return _invalid(f"The body is not valid JSON: {error}.", code="invalid_json")
+    except UNREADABLE as error:
+        return Refusal(status=400, problem=problem_of(error))
     return _judge(request, served) or request
 
 
@@ -91,7 +90,7 @@ def _judge(request: ChatRequest, served: Served) -> Refusal | None:
     if request.model != served.model:
         return _unknown_model(request.model, served)
     if not request.messages:
-        return _invalid("messages is empty: send at least one message.", "messages")
+        return _invalid("messages is empty: send at least one message.", "messages", "empty_array")
     if request.limit is not None and request.limit < 1:
         return _invalid("The most tokens an answer may have must be at least 1.", "max_completion_tokens")
     if request.n is not None and not 1 <= request.n <= MOST_CHOICES:
@@ -102,7 +101,7 @@ def _judge(request: ChatRequest, served: Served) -> Refusal | None:
 
 
 def _unknown_model(name: str, served: Served) -> Refusal:
-    message = f"The model {name!r} does not exist here; this engine has {served.model!r}."
+    message = f"The model {quoted(name)} does not exist here; this engine has {served.model!r}."
     return Refusal(status=404, problem=Problem(message=message, code="model_not_found", param="model"))
 
 
@@ -114,7 +113,7 @@ def _too_long(request: ChatRequest, served: Served) -> Refusal:
     return _invalid(message, "messages", "context_length_exceeded")
 
 
-def _invalid(message: str, param: str | None = None, code: str | None = None) -> Refusal:
+def _invalid(message: str, param: str, code: str = "invalid_value") -> Refusal:
     return Refusal(status=400, problem=Problem(message=message, param=param, code=code))
 
 

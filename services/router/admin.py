@@ -1,7 +1,7 @@
-"""`/admin/v1`: tenants, keys, usage, jobs, dead letters and the system's conversation, for operators."""
+"""`/admin/v1`: tenants, keys, usage and the system's conversation, for operators."""
 
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 from datetime import date, datetime
 from typing import Protocol, TypeVar
@@ -16,7 +16,7 @@ from starlette.routing import BaseRoute, Route
 from events.bus import Message
 from events.words import ApiKey, Invalid, Problem, Record, Refusal, Tenant
 from functions.metering.bill import UsageSum
-from services.router.api import answer, raw, refuse
+from services.router.api import answer, refuse
 from services.router.credentials import digest, mint, public_id
 from services.router.gate import AdminGate
 
@@ -104,7 +104,25 @@ class Ingested(Record):
 
 
 Ingest = Callable[[str, bytes, str], Awaitable[Ingested]]
-RunJob = Callable[[str], Awaitable[None]]
+Endpoint = Callable[[Request], Awaitable[Response]]
+
+
+def guarded(gate: AdminGate, table: Mapping[tuple[str, str], Endpoint]) -> list[BaseRoute]:
+    """Routes below `/admin/v1` that ask for the admin key, by method and path."""
+
+    def checking(endpoint: Endpoint) -> Endpoint:
+        async def checked(request: Request) -> Response:
+            if not gate.admits(request.headers.get("authorization", "").encode("latin-1")):
+                message = "The admin key is missing or wrong: it lies in the data folder (admin-key)."
+                return refuse(Refusal(status=401, problem=Problem(message=message, code="invalid_admin_key")))
+            return await endpoint(request)
+
+        return checked
+
+    return [
+        Route(f"/admin/v1{path}", checking(endpoint), methods=[method])
+        for (method, path), endpoint in table.items()
+    ]
 
 
 class AdminApi:
@@ -118,7 +136,6 @@ class AdminApi:
         conversation: Conversation,
         *,
         ingest: Ingest,
-        run_job: RunJob,
         changed: Callable[[], None],
         now: Callable[[], datetime],
     ) -> None:
@@ -127,7 +144,6 @@ class AdminApi:
         self._sums = sums
         self._conversation = conversation
         self._ingest = ingest
-        self._run_job = run_job
         self._changed = changed  # tells the key ring in this process
         self._now = now
 
@@ -142,23 +158,8 @@ class AdminApi:
             ("POST", "/keys/{key}/revoke"): self.revoke_key,
             ("GET", "/usage"): self.usage,
             ("GET", "/events"): self.events,
-            ("POST", "/jobs/{job}/run"): self.run_job,
         }
-        return [
-            Route(f"/admin/v1{path}", self._guarded(endpoint), methods=[method])
-            for (method, path), endpoint in table.items()
-        ]
-
-    def _guarded(
-        self, endpoint: Callable[[Request], Awaitable[Response]]
-    ) -> Callable[[Request], Awaitable[Response]]:
-        async def checked(request: Request) -> Response:
-            if not self._gate.admits(request.headers.get("authorization", "").encode("latin-1")):
-                message = "The admin key is missing or wrong: it lies in the data folder (admin-key)."
-                return refuse(Refusal(status=401, problem=Problem(message=message, code="invalid_admin_key")))
-            return await endpoint(request)
-
-        return checked
+        return guarded(self._gate, table)
 
     async def tenants(self, request: Request) -> Response:
         """All tenants."""
@@ -231,11 +232,6 @@ class AdminApi:
             tenant, await request.body(), request.headers.get("idempotency-key", "")
         )
         return answer(asdict(ingested), 202)
-
-    async def run_job(self, request: Request) -> Response:
-        """Starts a job now."""
-        await self._run_job(request.path_params["job"])
-        return raw(b"{}", 202)
 
     async def events(self, request: Request) -> Response:
         """Every message of the bus from now on, a JSON line each; bodies stay sealed."""

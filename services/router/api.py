@@ -23,6 +23,7 @@ from events.words import (
     server_problem,
 )
 from functions.request.admission import unknown_model
+from functions.request.mistakes import clipped, quoted
 from functions.request.submission import Options
 from services.router.gate import Gate
 from services.router.queue import RequestQueue
@@ -30,6 +31,14 @@ from services.wire.errors import error_body, error_fields
 from services.wire.ids import request_id
 
 MAX_WAIT_S = 60.0
+NO_WEBHOOKS = Refusal(
+    status=400,
+    problem=Problem(
+        message="Answers are not sent to a webhook: leave x-penstock-webhook out, and read the answer.",
+        code="unknown_parameter",
+        param="webhook",
+    ),
+)
 
 Endpoint = Callable[[Request, ApiKey], Awaitable[Response]]
 
@@ -88,9 +97,11 @@ class PublicApi:
         """`POST /v1/requests`: queued when it answers 202."""
         media = request.headers.get("content-type", "application/json")
         if media.partition(";")[0].strip().lower() != "application/json":
-            message = f"The content-type is {media}; send application/json."
+            message = f"The content-type is {clipped(media)}; send application/json."
             problem = Problem(message=message, code="unsupported_media_type")
             return refuse(Refusal(status=415, problem=problem))
+        if "x-penstock-webhook" in request.headers:
+            return refuse(NO_WEBHOOKS)
         options = Options(
             lane=request.headers.get("x-penstock-lane", "interactive"),
             deadline=request.headers.get("x-penstock-deadline"),
@@ -124,12 +135,12 @@ def _wait(text: str) -> float | Refusal:
         wait_s = -1.0
     if 0 <= wait_s <= MAX_WAIT_S:
         return wait_s
-    problem = Problem(message=f"wait is {text!r}; give seconds from 0 to {MAX_WAIT_S:g}.", param="wait")
-    return Refusal(status=400, problem=problem)
+    message = f"wait is {quoted(text)}; give seconds from 0 to {MAX_WAIT_S:g}."
+    return Refusal(status=400, problem=Problem(message=message, code="invalid_value", param="wait"))
 
 
 def _no_such(name: str) -> Refusal:
-    problem = Problem(message=f"There is no request {name}.", code="request_not_found", param="id")
+    problem = Problem(message=f"There is no request {clipped(name)}.", code="request_not_found", param="id")
     return Refusal(status=404, problem=problem)
 
 
@@ -154,10 +165,11 @@ def refuse(refusal: Refusal) -> Response:
 async def on_http_error(request: Request, error: Exception) -> Response:
     """404 and 405 in OpenAI's envelope."""
     assert isinstance(error, HTTPException)
+    path = clipped(request.url.path)
     if error.status_code == 405:
-        message, code = f"{request.method} is not supported on {request.url.path}.", "method_not_allowed"
+        message, code = f"{request.method} is not supported on {path}.", "method_not_allowed"
     else:
-        message, code = f"There is nothing at {request.method} {request.url.path}.", "not_found"
+        message, code = f"There is nothing at {request.method} {path}.", "not_found"
     response = refuse(Refusal(status=error.status_code, problem=Problem(message=message, code=code)))
     response.headers.update(error.headers or {})
     return response
@@ -180,6 +192,12 @@ async def on_penstock_error(request: Request, error: Exception) -> Response:
     return refuse(refusal)
 
 
+async def on_any_error(request: Request, error: Exception) -> Response:
+    """A fault of ours. Starlette raises the error again behind this answer, so that it is logged."""
+    problem = server_problem("Something failed here.", "internal_error")
+    return refuse(Refusal(status=500, problem=problem))
+
+
 def application(routes: list[BaseRoute]) -> Starlette:
     """The Starlette application behind the hot path; a path with a slash too many is not there."""
     app = Starlette(
@@ -190,6 +208,7 @@ def application(routes: list[BaseRoute]) -> Starlette:
             Conflict: on_penstock_error,
             Refused: on_penstock_error,
             Unavailable: on_penstock_error,
+            Exception: on_any_error,
         },
     )
     app.router.redirect_slashes = False

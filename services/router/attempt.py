@@ -5,21 +5,14 @@ from typing import TYPE_CHECKING, Protocol
 
 from events.usage import Outcome, Progress
 from events.words import Problem, Refusal, Usage, attempt_id, server_problem
+from services.front.limits import FULL
 from services.pool.engine_errors import refusal_of
 from services.pool.flight import Failure, Flight, Headers
 from services.pool.replica import Replica
-from services.pool.sse import (
-    DONE_EVENT,
-    TELLS_USAGE,
-    EventBuffer,
-    before_error,
-    read_answer,
-    says_done,
-    take_usage,
-)
+from services.pool.sse import estimate_output, read_answer
+from services.pool.stream import EventStream
 from services.router.order import Order, Phase
 from services.router.records import completed, started
-from services.wire.fields import field
 
 if TYPE_CHECKING:
     from services.router.exchanges import Exchanges
@@ -29,19 +22,22 @@ class Caller(Protocol):
     """Who wanted the attempt; hears of it until it has ended it."""
 
     def relay(self, events: bytes) -> None:
-        """Whole events of a streamed answer; held back while the attempt is not billable."""
+        """Whole events of a streamed answer, which may be seen."""
 
     def answered(self) -> None:
-        """The answer is whole; a stream's events were all relayed."""
+        """The answer is whole. A stream's events were all relayed, or are once they may be seen."""
 
     def now_billable(self) -> None:
-        """What was held back may be seen."""
+        """All that came may be seen; a stream's events were relayed."""
 
     def refuse(self, outcome: Outcome, refusal: Refusal) -> None:
         """There is no answer, but a refusal."""
 
     def broke(self, outcome: Outcome, problem: Problem) -> None:
         """There will be no whole answer."""
+
+    def unreachable(self) -> None:
+        """No connection was made: nothing was sent, nothing is recorded, and nothing is owed."""
 
     def stale(self) -> None:
         """The engine had hung up before the call; it may have seen it, but most likely did not."""
@@ -50,13 +46,14 @@ class Caller(Protocol):
 class Attempt:
     """The engine's `Receiver` and the recorder's `Waiter`. It tells its caller, which ends it by `end`.
 
-    The client may see of it what is `billable`: what will be on the bill even if we die now.
+    The client may see of it what is `billable`: what will be on the bill even if we die now. Until the end,
+    what came and was not passed on counts against the budget.
     """
 
     __slots__ = (
-        "_all", "_began", "_buffer", "_caller", "_events", "_flight", "_headers", "_order", "_parts",
-        "_progress_at", "_recorded", "_size", "_status", "_unsaved", "_usage", "first_at", "id", "last_at",
-        "phase", "streamed", "told_done",
+        "_all", "_caller", "_flight", "_headers", "_held", "_order", "_parts", "_progress_at", "_recorded",
+        "_status", "_tokens", "_unsaved", "_usage", "answer", "began", "first_at", "id", "last_at", "phase",
+        "stream",
     )  # fmt: skip
 
     def __init__(self, exchanges: "Exchanges", order: Order, caller: Caller, number: int) -> None:
@@ -65,28 +62,33 @@ class Attempt:
         self._caller = caller
         self.id = attempt_id(order.request_id, number)
         self.phase: Phase = "connecting"
-        self._began = self.last_at = self._progress_at = exchanges.clock()
+        self.began = self.last_at = self._progress_at = exchanges.clock()
         self.first_at = 0.0  # when the first content came
         self._recorded = False  # a start was taken by the recorder
-        self.told_done = False
         self._unsaved = 0  # records that must be durable before the client sees anything
         self._flight: Flight | None = None
         self._status = 0
         self._headers: Headers = []
-        self.streamed = False  # the engine answers with events
-        self._buffer = EventBuffer()
-        self._parts: list[bytes] = []  # of an answer in one piece
-        self._size = 0
-        self._events = 0
-        self._usage: Usage | None = None
+        self.stream: EventStream | None = None  # where the engine answers with events
+        self._parts: list[bytes] = []  # of an answer in one piece; of a stream what may not be seen yet
+        self.answer = b""  # in one piece, once it is whole
+        self._held = 0  # bytes that count against the budget
+        self._usage: Usage | None = None  # as the engine told it
+        self._tokens = 0  # of output in an answer in one piece that does not tell it
 
     def fly(self, replica: Replica) -> None:
         """Calls the engine."""
         order = self._order
-        fields = field("x-penstock-attempt", self.id) + order.fields
+        fields = b"x-penstock-attempt: %b\r\n%b" % (self.id.encode(), order.fields)
         flight = replica.send(order.path, fields, order.body, self)
         if self.phase != "over":
             self._flight = flight
+
+    def elsewhere(self, replica: Replica) -> None:
+        """Calls another engine; the first was not reached."""
+        self.cancel()
+        self.last_at = self._all.clock()
+        self.fly(replica)
 
     # --- the engine's side
 
@@ -105,32 +107,32 @@ class Attempt:
         self.last_at = self._all.clock()
         self._status = status
         self._headers = headers
-        self.streamed = status == 200 and any(
-            name == b"content-type" and value.startswith(b"text/event-stream") for name, value in headers
-        )
+        if status == 200 and _tells_events(headers):
+            self.stream = EventStream(wants_usage=self._order.wants_usage)
 
     def received(self, data: bytes) -> None:
         """See `Receiver`."""
         self.last_at = self._all.clock()
-        if self.streamed:
-            self._take_in(data)
-            return
-        self._size += len(data)
-        if self._size > self._all.deadlines.answer_bytes:
+        if self.stream is not None:
+            self._take_in(self.stream, data)
+        elif self._held + len(data) > self._all.deadlines.answer_bytes:
             self._broke("engine_error", "The engine's answer is too large.", "engine_error")
-        else:
+        elif self._hold(len(data)):
             self._parts.append(data)
 
     def completed(self) -> None:
         """See `Receiver`."""
         self._flight = None
-        if self.streamed:
-            self._end_of_stream()
-        elif self._status == 200:
+        if self.stream is not None:
+            self._end_of_stream(self.stream)
+            return
+        self.answer = b"".join(self._parts)
+        self._parts = []
+        if self._status == 200:
             self._whole_answer()
         else:
-            body, model = b"".join(self._parts), self._order.model
-            self._caller.refuse("engine_error", refusal_of(self._status, self._headers, body, model))
+            refusal = refusal_of(self._status, self._headers, self.answer, self._order.model)
+            self._caller.refuse("engine_error", refusal)
 
     def failed(self, failure: Failure) -> None:
         """See `Receiver`."""
@@ -138,47 +140,45 @@ class Attempt:
         if failure.kind == "stale":
             self._caller.stale()
         elif failure.kind == "connect":
-            message = f"The engine for {self._order.model} cannot be reached."
-            self._broke("engine_died", message, "engine_unavailable")
+            self._caller.unreachable()
         else:
             self._broke("engine_died", "The engine broke off before its answer was whole.", "engine_died")
 
     # --- a streamed answer
 
-    def _take_in(self, data: bytes) -> None:
+    def _take_in(self, stream: EventStream, data: bytes) -> None:
+        unfinished = stream.unfinished
         try:
-            events = self._buffer.feed(data)
+            events = stream.feed(data)
         except ValueError as error:
             self._broke("engine_error", f"The engine's stream is broken: {error}.", "engine_error")
             return
-        if events:
-            self._relay(events)
-
-    def _relay(self, events: bytes) -> None:
-        events, is_error = before_error(events)
-        if events:
-            self._pass_on(events)
-        if is_error:
+        self._usage = stream.usage
+        if events and not self._pass_on(events):
+            return
+        if stream.failed:
             self._broke("engine_error", f"The engine for {self._order.model} failed.", "engine_error")
+        elif stream.unfinished != unfinished:
+            self._hold(stream.unfinished - unfinished)
 
-    def _pass_on(self, events: bytes) -> None:
-        if b'"usage"' in events and TELLS_USAGE.search(events):
-            events, usage = take_usage(events, keep=self._order.wants_usage)
-            if usage is not None:
-                self._usage = usage
-        if says_done(events):
-            self.told_done = True
-        self._events += events.count(b"data:")
+    def _pass_on(self, events: bytes) -> bool:
+        """Gives events to the caller, or keeps them until they may be seen; False where that ended it."""
         if not self.first_at:
             self.first_at = self.last_at
-        self._caller.relay(events)
-        if self._unsaved:
-            self._all.recorder.hurry()
+        if not self._unsaved:
+            self._caller.relay(events)
+            return True
+        self._all.recorder.hurry()
+        if not self._hold(len(events)):
+            return False
+        self._parts.append(events)
+        return True
 
-    def _end_of_stream(self) -> None:
-        if says_done(self._buffer.rest):
-            self._relay(DONE_EVENT)
-        if self.told_done:
+    def _end_of_stream(self, stream: EventStream) -> None:
+        events = stream.end()
+        if events and not self._pass_on(events):
+            return
+        if stream.done:
             self.phase = "answered"
             self._caller.answered()
         else:
@@ -192,9 +192,11 @@ class Attempt:
         except ValueError:
             self._broke("engine_error", "The engine's answer is no completion.", "engine_error")
             return
+        if self._usage is None:
+            self._tokens = estimate_output(self.answer)
         self.first_at = self.last_at
         self.phase = "answered"
-        if self.last_at - self._began >= self._all.deadlines.progress_every_s:
+        if self.last_at - self.began >= self._all.deadlines.progress_every_s:
             # Its tokens, more than a crash may lose, were not counted while they were made.
             self._unsaved += 1
             if not self._all.recorder.durably(self._progress(), self):
@@ -203,11 +205,6 @@ class Attempt:
         if self._unsaved:
             self._all.recorder.hurry()
         self._caller.answered()
-
-    @property
-    def answer(self) -> bytes:
-        """What came of an answer in one piece."""
-        return b"".join(self._parts)
 
     # --- the recorder's side
 
@@ -219,8 +216,19 @@ class Attempt:
     def durable(self) -> None:
         """See `Waiter`."""
         self._unsaved -= 1
-        if not self._unsaved and self.phase != "over":
-            self._caller.now_billable()
+        if self._unsaved or self.phase == "over":
+            return
+        if self.has_held_events:
+            events, self._parts = b"".join(self._parts), []
+            self._held -= len(events)
+            self._all.budget.give_back(len(events))
+            self._caller.relay(events)
+        self._caller.now_billable()
+
+    @property
+    def has_held_events(self) -> bool:
+        """Whether events of a stream wait until they may be seen."""
+        return self.stream is not None and bool(self._parts)
 
     def not_durable(self) -> None:
         """See `Waiter`: an answer that cannot be metered is not given."""
@@ -238,9 +246,31 @@ class Attempt:
         return Progress(attempt=self.id, at=self._all.now(), usage=self.usage)
 
     @property
+    def told_done(self) -> bool:
+        """Whether a stream was told to its end."""
+        return self.stream is not None and self.stream.done
+
+    @property
     def usage(self) -> Usage:
-        """What the engine reported; else the input's estimate, and a token an event but the first."""
-        return self._usage or Usage(input=self._order.input_estimate, output=max(0, self._events - 1))
+        """What the engine reported, else our estimate."""
+        return self._usage or Usage(
+            input=self._order.input_estimate,
+            output=self._tokens if self.stream is None else self.stream.tokens,
+        )
+
+    # --- memory
+
+    def _hold(self, size: int) -> bool:
+        """Takes room for bytes that came and cannot be passed on yet; without room, that is the end."""
+        if self._all.budget.take(size):
+            self._held += size
+            return True
+        problem = server_problem(FULL, "overloaded")
+        if self.stream is None or self._unsaved:  # nothing was seen of it, so all of it may be tried again
+            self._caller.refuse("engine_error", Refusal(status=503, problem=problem, retry_after_s=1))
+        else:
+            self._caller.broke("engine_error", problem)
+        return False
 
     # --- used by the caller
 
@@ -261,10 +291,13 @@ class Attempt:
         if flight is not None:
             flight.cancel()
 
-    def end(self, outcome: Outcome, *, billed: bool) -> None:
+    def end(self, outcome: Outcome, now: float, *, billed: bool) -> None:
         """The one end: hangs up where that is still to do, and records the completion."""
         self.cancel()
         self.phase = "over"
+        self._parts, self.answer = [], b""
+        self._all.budget.give_back(self._held)
+        self._held = 0
         if not self._recorded:
             return
         record = completed(
@@ -275,10 +308,17 @@ class Attempt:
             self.usage,
             counted=self._usage is not None,
             billed=billed,
-            duration_s=self._all.clock() - self._began,
-            first_byte_s=self.first_at - self._began if self.first_at else None,
+            duration_s=now - self.began,
+            first_byte_s=self.first_at - self.began if self.first_at else None,
         )
         self._all.recorder.add(record)
 
     def _broke(self, outcome: Outcome, message: str, code: str) -> None:
         self._caller.broke(outcome, server_problem(message, code))
+
+
+def _tells_events(headers: Headers) -> bool:
+    for name, value in headers:
+        if name == b"content-type":
+            return value.startswith(b"text/event-stream")
+    return False

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from events.config import Config
 from events.words import ApiKey, Problem, Refusal, Unavailable, server_problem
 from functions.request.admission import CHAT, Admitted, admit
+from functions.request.mistakes import clipped
 from functions.routing.policy import choose
 from services.front.call import Call, Reply
 from services.pool.pool import Pool
@@ -17,6 +18,7 @@ from services.wire.errors import error_body, error_fields
 from services.wire.fields import field
 from services.wire.ids import request_id
 
+JSON = (b"application/json", None)  # as nearly all clients say it
 REHEARSAL = b"x-penstock-engine: rehearsal\r\n"
 
 
@@ -34,11 +36,13 @@ class Chat:
 
     def __call__(self, call: Call, reply: Reply) -> None:
         """Answers one call."""
-        refusal = check_head(call)
-        if refusal is not None:
-            self._refuse(refusal, reply)
-            return
-        token = token_of(call.header(b"authorization"))
+        headers = call.headers
+        if call.method != b"POST" or headers.get(b"content-type") not in JSON:
+            refusal = check_head(call)
+            if refusal is not None:
+                self._refuse(refusal, reply)
+                return
+        token = token_of(headers.get(b"authorization", b""))
         key = self._gate.ring.find(token)
         if key is not None or not token:
             self._serve(self._gate.judge(token, key), call, reply)
@@ -70,14 +74,14 @@ class Chat:
         self._dispatch(key, verdict, call, reply)
 
     def _dispatch(self, key: ApiKey, admitted: Admitted, call: Call, reply: Reply) -> None:
-        config = self._config()
+        config, pool = self._config(), self._pool()
         route = choose(admitted.model, config)
-        replica = None if isinstance(route, Refusal) else self._pool().pick(route.backend)
+        replica = None if isinstance(route, Refusal) else pool.pick(route.backend)
         if isinstance(route, Refusal) or replica is None:
             problem = server_problem(f"{admitted.model} has no engine right now.", "engine_unavailable")
             self._refuse(Refusal(status=503, problem=problem, retry_after_s=5), reply)
             return
-        name = request_id()
+        name, parent = request_id(), call.headers.get(b"traceparent")
         reply_fields = b"x-request-id: %b\r\n" % name.encode()
         if config.backends[route.backend].rehearsal:
             reply_fields += REHEARSAL
@@ -91,10 +95,10 @@ class Chat:
             stream=admitted.stream,
             wants_usage=admitted.wants_usage,
             input_estimate=admitted.input_estimate,
-            fields=_trace(call),
+            fields=b"traceparent: %b\r\n" % parent if parent else b"",
             reply_fields=reply_fields,
         )
-        self._exchanges.begin(order, replica, reply)
+        self._exchanges.begin(order, pool, replica, reply)
 
     def _refuse(self, refusal: Refusal, reply: Reply) -> None:
         self._exchanges.metrics.refused(refusal.status, refusal.problem.code or "")
@@ -115,16 +119,11 @@ def check_head(call: Call) -> Refusal | None:
     media = call.header(b"content-type")
     if media and media.partition(b";")[0].strip().lower() != b"application/json":
         problem = Problem(
-            message=f"The content-type is {media.decode('latin-1')}; send application/json.",
+            message=f"The content-type is {clipped(media.decode('latin-1'))}; send application/json.",
             code="unsupported_media_type",
         )
         return Refusal(status=415, problem=problem)
     return None
-
-
-def _trace(call: Call) -> bytes:
-    parent = call.header(b"traceparent")
-    return b"traceparent: %b\r\n" % parent if parent else b""
 
 
 class _Presence:

@@ -5,9 +5,10 @@ from typing import TYPE_CHECKING
 from events.usage import Outcome
 from events.words import Problem, Refusal, server_problem
 from services.front.call import Reply
+from services.pool.pool import Pool
 from services.pool.replica import Replica
 from services.router.attempt import Attempt
-from services.router.order import Order
+from services.router.order import CONNECT_TIMEOUT, Order
 from services.wire.errors import error_body, error_event, error_fields
 from services.wire.fields import JSON, Fields
 
@@ -15,7 +16,8 @@ if TYPE_CHECKING:
     from services.router.exchanges import Exchanges
 
 EVENT_STREAM: Fields = b"content-type: text/event-stream; charset=utf-8\r\ncache-control: no-cache\r\n"
-ERROR_STATUS = {"deadline": 504, "shutdown": 503, "engine_unavailable": 503}  # by outcome or code; else 502
+# By outcome or code; else 502.
+ERROR_STATUS = {"deadline": 504, "shutdown": 503, "engine_unavailable": 503, "overloaded": 503}
 
 
 class Exchange:
@@ -26,23 +28,31 @@ class Exchange:
     """
 
     __slots__ = (
-        "_all", "_attempt", "_began", "_failure", "_held", "_order", "_over", "_paused_at", "_replica",
-        "_replied", "_reply", "_stale",
+        "_all", "_attempt", "_began", "_failure", "_order", "_over", "_paused", "_pool", "_replica",
+        "_replied", "_reply", "_stale", "_tried",
     )  # fmt: skip
 
-    def __init__(self, exchanges: "Exchanges", order: Order, replica: Replica, reply: Reply) -> None:
+    def __init__(
+        self, exchanges: "Exchanges", order: Order, pool: Pool, replica: Replica, reply: Reply
+    ) -> None:
         self._all = exchanges
         self._order = order
+        self._pool = pool
         self._replica = replica
+        self._tried: tuple[Replica, ...] = ()  # could not be reached
         self._reply = reply
-        self._began = exchanges.clock()
-        self._paused_at = 0.0
-        self._held: list[bytes] = []  # events the client is to get once they are billable
+        self._paused = False  # the client reads too slowly; the front ends that if it lasts
         self._replied = False  # a byte of the answer was written to the client
         self._failure: tuple[Outcome, Problem] | None = None  # to be told behind what is held
         self._stale = False  # the first attempt met a connection the engine had closed
         self._over = False
         self._attempt = Attempt(exchanges, order, self, 1)
+        self._began = self._attempt.began
+
+    @property
+    def place(self) -> tuple[str, str]:
+        """The backend, and the base URL of the replica that is called."""
+        return self._order.backend, self._replica.url
 
     def begin(self) -> None:
         """Calls the engine."""
@@ -52,12 +62,6 @@ class Exchange:
 
     def relay(self, events: bytes) -> None:
         """See `Caller`."""
-        if self._attempt.billable:
-            self._write(events)
-        else:
-            self._held.append(events)
-
-    def _write(self, events: bytes) -> None:
         if not self._replied:
             self._replied = True
             self._reply.start(200, self._order.reply_fields + EVENT_STREAM)
@@ -68,7 +72,7 @@ class Exchange:
         attempt = self._attempt
         if not attempt.billable:
             return
-        if attempt.streamed:
+        if attempt.stream is not None:
             self._reply.finish()
         else:
             self._replied = True
@@ -77,13 +81,26 @@ class Exchange:
 
     def now_billable(self) -> None:
         """See `Caller`."""
-        if self._held:
-            self._write(b"".join(self._held))
-            self._held.clear()
         if self._failure is not None:
             self.broke(*self._failure)
         elif self._attempt.phase == "answered":
             self.answered()
+
+    def unreachable(self) -> None:
+        """See `Caller`."""
+        if not self._try_another():
+            message = f"The engine for {self._order.model} cannot be reached."
+            self.broke("engine_died", server_problem(message, "engine_unavailable"))
+
+    def _try_another(self) -> bool:
+        """Calls the next replica at once, each once at most; False where there is no other."""
+        self._tried = (*self._tried, self._replica)
+        replica = self._pool.pick(self._order.backend, self._tried)
+        if replica is None:
+            return False
+        self._replica = replica
+        self._attempt.elsewhere(replica)
+        return True
 
     def stale(self) -> None:
         """See `Caller`: the next attempt has an id of its own, in case the engine did see this one."""
@@ -91,7 +108,7 @@ class Exchange:
             self.broke("engine_died", server_problem("The engine keeps hanging up.", "engine_died"))
             return
         self._stale = True
-        self._attempt.end("engine_died", billed=False)
+        self._attempt.end("engine_died", self._all.clock(), billed=False)
         self._attempt = Attempt(self._all, self._order, self, 2)
         self._attempt.fly(self._replica)
 
@@ -104,10 +121,10 @@ class Exchange:
             attempt.phase = "answered"  # all was said: how the engine hangs up does not matter
             self.answered()
         elif self._replied:
-            self._write(error_event(problem))
+            self._reply.write(error_event(problem))
             self._reply.finish()
             self._end(outcome)
-        elif self._held and may_wait:
+        elif attempt.has_held_events and may_wait:
             self._failure = (outcome, problem)  # the client gets what there is, once it may
         else:
             status = ERROR_STATUS.get(problem.code or "", ERROR_STATUS.get(outcome, 502))
@@ -128,12 +145,12 @@ class Exchange:
 
     def client_paused(self) -> None:
         """See `Listener`."""
-        self._paused_at = self._all.clock()
+        self._paused = True
         self._attempt.pause()
 
     def client_resumed(self) -> None:
         """See `Listener`."""
-        self._paused_at = 0.0
+        self._paused = False
         self._attempt.resume()
 
     # --- time
@@ -141,16 +158,12 @@ class Exchange:
     def check(self, now: float) -> None:
         """Enforces the deadlines; called a few times a second."""
         attempt, limits = self._attempt, self._all.deadlines
-        if self._paused_at and now - self._paused_at > limits.stalled_client_s:
-            self._reply.abort()
-            self.client_gone()
-            return
-        silent_s = 0.0 if self._paused_at else now - attempt.last_at
+        silent_s = 0.0 if self._paused else now - attempt.last_at
         late = limits.late(attempt.phase, now - self._began, silent_s)
-        if late is not None:
-            self.broke("deadline", late)
-        else:
+        if late is None:
             attempt.report(now)
+        elif late.code != CONNECT_TIMEOUT or not self._try_another():
+            self.broke("deadline", late)
 
     def shut_down(self) -> None:
         """The process must stop."""
@@ -161,10 +174,8 @@ class Exchange:
     def _end(self, outcome: Outcome) -> None:
         """The one end, whatever happened."""
         self._over = True
-        self._held = []
-        attempt = self._attempt
-        attempt.end(outcome, billed=self._replied or outcome == "client_gone")
-        self._all.open.discard(self)
+        attempt, every, now = self._attempt, self._all, self._all.clock()
+        attempt.end(outcome, now, billed=self._replied or outcome == "client_gone")
+        every.open.discard(self)
         first_s = attempt.first_at - self._began if attempt.first_at else None
-        duration_s = self._all.clock() - self._began
-        self._all.metrics.ended(self._order.model, outcome, attempt.usage, duration_s, first_s)
+        every.metrics.ended(self._order.model, outcome, attempt.usage, now - self._began, first_s)

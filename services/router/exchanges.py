@@ -5,6 +5,8 @@ from collections.abc import Callable
 from datetime import datetime
 
 from services.front.call import Reply
+from services.front.limits import Budget
+from services.pool.pool import Pool
 from services.pool.replica import Replica
 from services.router.exchange import Exchange
 from services.router.metrics import Metrics
@@ -12,10 +14,14 @@ from services.router.order import Deadlines, Order
 from services.usage.recorder import UsageRecorder
 
 TICK_S = 0.25
+HELD = 512 * 2**20
 
 
 class Exchanges:
-    """All exchanges under way, with what they share; its tick enforces the deadlines."""
+    """All exchanges under way, with what they share; its tick enforces the deadlines.
+
+    `budget` bounds the bytes of answers that are held: the front's own, so that one bound holds for all.
+    """
 
     def __init__(
         self,
@@ -24,19 +30,21 @@ class Exchanges:
         deadlines: Deadlines,
         *,
         now: Callable[[], datetime],
+        budget: Budget | None = None,
     ) -> None:
         self.recorder = recorder
         self.metrics = metrics
         self.deadlines = deadlines
         self.now = now
+        self.budget = budget or Budget(HELD)
         loop = asyncio.get_running_loop()
         self.clock: Callable[[], float] = loop.time
         self.open: set[Exchange] = set()
         self._ticker: asyncio.TimerHandle | None = None
 
-    def begin(self, order: Order, replica: Replica, reply: Reply) -> None:
-        """Starts the first attempt; the reply is answered in every case."""
-        exchange = Exchange(self, order, replica, reply)
+    def begin(self, order: Order, pool: Pool, replica: Replica, reply: Reply) -> None:
+        """Starts the first attempt, at a replica of the pool; the reply is answered in every case."""
+        exchange = Exchange(self, order, pool, replica, reply)
         self.open.add(exchange)
         reply.listener = exchange
         exchange.begin()

@@ -6,6 +6,8 @@ from typing import Literal
 from events.words import ApiKey, Problem, Record, server_problem
 from services.wire.fields import Fields
 
+CONNECT_TIMEOUT = "connect_timeout"
+
 Phase = Literal["connecting", "waiting", "answering", "answered", "over"]
 
 
@@ -17,7 +19,6 @@ class Deadlines:
     first_byte_s: float = 120.0
     idle_s: float = 60.0
     total_s: float = 900.0
-    stalled_client_s: float = 60.0
     progress_every_s: float = 5.0
     answer_bytes: int = 64 * 2**20
 
@@ -29,7 +30,7 @@ class Deadlines:
             return _late("finish", self.total_s, "total_timeout")
         match phase:
             case "connecting" if silent_s > self.connect_s:
-                return _late("accept a connection", self.connect_s, "connect_timeout")
+                return _late("accept a connection", self.connect_s, CONNECT_TIMEOUT)
             case "waiting" if silent_s > self.first_byte_s:
                 return _late("answer", self.first_byte_s, "first_byte_timeout")
             case "answering" if silent_s > self.idle_s:

@@ -1,6 +1,7 @@
 """Queued requests as callers see them: handed in, read, waited for, cancelled."""
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Protocol
@@ -8,20 +9,22 @@ from typing import Protocol
 import msgspec
 from msgspec.structs import replace
 
-from events.bus import Message, Publisher
+from events.bus import Publisher
 from events.config import Config
-from events.requests import FINAL, Answer, RequestDocument, State, Versioned
-from events.words import ApiKey, Conflict, Problem, Refusal
+from events.requests import FINAL, Answer, RequestDocument, State, Versioned, owed
+from events.words import ApiKey, Conflict, Problem, Refusal, Unavailable
 from functions.request.intake import Taken, Terms, accepted, take
-from functions.request.lifecycle import cancel, owed
+from functions.request.lifecycle import cancel
 from functions.request.submission import Options
 from functions.routing.handler import routed_event
 from functions.routing.policy import choose
+from services.requests.outbox import pay, tell
+from services.requests.waiters import Waiters
 from services.wire.ids import request_id
 
 SOURCE = "/router"
-FIRST_LOOK_S = 0.02
-LAST_LOOK_S = 1.0
+FIRST_LOOK_S = 1.0  # an end in this process is heard at once; looking is for ends in others
+LAST_LOOK_S = 2.0
 
 STATUS: dict[State, str] = {
     "accepted": "queued",
@@ -68,7 +71,7 @@ class Sealer(Protocol):
 
 
 class RequestQueue:
-    """The requests API without its HTTP."""
+    """The requests API without its HTTP. `waiters`: rung by all in this process that end requests."""
 
     def __init__(
         self,
@@ -80,6 +83,7 @@ class RequestQueue:
         config: Callable[[], Config],
         terms: Terms,
         now: Callable[[], datetime],
+        waiters: Waiters | None = None,
     ) -> None:
         self._requests = requests
         self._bodies = bodies
@@ -88,11 +92,12 @@ class RequestQueue:
         self._config = config
         self._terms = terms
         self._now = now
+        self._waiters = waiters or Waiters()
 
     async def submit(
         self, key: ApiKey, body: bytes, options: Options, traceparent: str
     ) -> RequestDocument | Refusal:
-        """Takes a request: when this returns a document, it is stored and its bell has been rung."""
+        """Takes a request: when this returns a document, it is stored and will run."""
         now = self._now()
         taken = take(body, options, config=self._config(), now=now, terms=self._terms)
         if isinstance(taken, Refusal):
@@ -103,7 +108,8 @@ class RequestQueue:
         sealed = await self._sealer.seal(key.tenant, "prompt", routed.body_id, taken.submission.body)
         await self._bodies.put(routed.body_id, sealed, routed.expire_at)
         await self._requests.create(routed)
-        await self._publish(routed)
+        with contextlib.suppress(Unavailable):  # the document owes its bell until somebody claims it
+            await tell(routed, self._publisher)
         return routed
 
     def _route(self, key: ApiKey, taken: Taken, now: datetime, traceparent: str) -> RequestDocument | Refusal:
@@ -122,25 +128,22 @@ class RequestQueue:
         routed = replace(document, state="routed", backend=route.backend)
         return replace(routed, owed=(owed(routed, routed_event(routed), now, SOURCE),))
 
-    async def _publish(self, document: RequestDocument) -> None:
-        """Rings the bell. The document goes on owing it until somebody claims the request."""
-        await self._publisher.publish(
-            [Message(topic=o.topic, attributes=o.attributes, data=o.data) for o in document.owed]
-        )
-
     async def read(self, tenant: str, name: str, wait_s: float = 0.0) -> RequestDocument | None:
         """A tenant's request; waits up to `wait_s` for its end. None where the tenant has no such request."""
         deadline = asyncio.get_running_loop().time() + wait_s
         pause_s = FIRST_LOOK_S
-        while True:
-            found = await self._requests.get(name)
-            if found is None or found.document.tenant != tenant:
-                return None
-            left_s = deadline - asyncio.get_running_loop().time()
-            if found.document.state in FINAL or left_s <= 0:
-                return found.document
-            await asyncio.sleep(min(pause_s, left_s))
-            pause_s = min(LAST_LOOK_S, pause_s * 1.5)
+        with self._waiters.waiting(name) as ended:  # before it looks, or an end in between went unheard
+            while True:
+                ended.clear()
+                found = await self._requests.get(name)
+                if found is None or found.document.tenant != tenant:
+                    return None
+                left_s = deadline - asyncio.get_running_loop().time()
+                if found.document.state in FINAL or left_s <= 0:
+                    return found.document
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(ended.wait(), min(pause_s, left_s))
+                pause_s = LAST_LOOK_S
 
     async def cancel(self, tenant: str, name: str) -> RequestDocument | None:
         """Cancels what has not ended; what has is returned as it is."""
@@ -155,12 +158,10 @@ class RequestQueue:
                 version = await self._requests.replace(ended, found.version)
             except Conflict:
                 continue  # it moved while we looked; look again
-            await self._publish(ended)
-            await self._forget_owed(ended, version)
+            self._waiters.ring(name)
+            with contextlib.suppress(Unavailable):  # it is cancelled, and the sweep tells what it owes
+                await pay(Versioned(document=ended, version=version), self._requests, self._publisher)
             return ended
-
-    async def _forget_owed(self, document: RequestDocument, version: int) -> None:
-        await self._requests.replace(replace(document, owed=()), version)
 
     async def resource(self, document: RequestDocument) -> bytes:
         """The JSON a caller reads; what the engine said of a failed request is its error."""

@@ -26,8 +26,13 @@ async def choose(settings: Settings, stack: AsyncExitStack) -> Chosen:
     here and stopped by `stack`. Raises `Invalid` where what was named cannot be used.
     """
     if settings.config is not None:
+        if settings.engine:
+            raise Invalid(
+                f"PENSTOCK_CONFIG ({settings.config}) names the engines; leave --engine and "
+                "PENSTOCK_ENGINE out, or unset PENSTOCK_CONFIG."
+            )
         return Chosen(config=read_file(Path(settings.config)), engine=f"as configured in {settings.config}")
-    engine = named_engine(settings.engine) if settings.engine else find_engine()
+    engine = await (named_engine(settings.engine) if settings.engine else find_engine())
     if engine is not None:
         models = ", ".join(engine.models)
         return Chosen(config=config_of(engine), engine=f"{engine.name} at {engine.url} ({models})")
@@ -60,8 +65,9 @@ def read_file(path: Path) -> Config:
         raise Invalid(f"PENSTOCK_CONFIG: {path} cannot be read: {error.strerror}.") from error
     except UnicodeDecodeError as error:
         raise Invalid(f"PENSTOCK_CONFIG: {path} is not UTF-8 text.") from error
-    except yaml.YAMLError as error:
-        raise Invalid(f"PENSTOCK_CONFIG: {path} is not YAML: {error}.") from error
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        told = " ".join(str(error).split())
+        raise Invalid(f"PENSTOCK_CONFIG: {path} is not YAML: {told}.") from error
     if not config.models:
         raise Invalid(f"PENSTOCK_CONFIG: {path} has no models: name at least one model.")
     return config

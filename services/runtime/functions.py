@@ -1,16 +1,23 @@
 """The functions with their ports: the same handlers on one machine and in the cloud."""
 
 import secrets
+from collections.abc import Mapping
 from functools import partial
 from random import Random
 
+from functions.autoscale import handler as autoscale
+from functions.backup import handler as backup
+from functions.backup.manifest import Kind
+from functions.backup.retention import Keep
 from functions.metering import handler as metering
 from functions.request import handler as request
 from functions.routing import handler as routing
 from services.adapters.memory.attempt_counts import NoAttemptCounts
+from services.delivery.handling import Handle
+from services.dispatcher import pressure
 from services.dispatcher.dispatcher import Dispatcher
 from services.dispatcher.ports import Ports as DispatcherPorts
-from services.embedded.consumer import Handle
+from services.jobs.once import RunOnce
 from services.runtime.process import Process
 from services.usage.recorder import UsageRecorder
 
@@ -32,11 +39,23 @@ def handlers(process: Process) -> dict[str, Handle]:
     metering_ports = metering.Ports(
         ledger=stores.ledger, counts=NoAttemptCounts(), silent_after_s=settings.silent_after_s
     )
+    autoscale_ports = autoscale.Ports(advice=stores.advice, config=process.config)
     return {
         "request": partial(request.handle, ports=request_ports),
         "routing": partial(routing.handle, ports=routing_ports),
         "metering": partial(metering.handle, ports=metering_ports),
+        "autoscale": partial(autoscale.handle, ports=autoscale_ports),
     }
+
+
+def run_once(process: Process) -> RunOnce:
+    """What stands before every handler that a job may start."""
+    return RunOnce(process.stores.job_runs, process.now)
+
+
+def backup_handler(archives: backup.Archives, keep: Mapping[Kind, Keep]) -> Handle:
+    """The handler of the backup function, which writes `archives` and thins them out by `keep`."""
+    return partial(backup.handle, ports=backup.Ports(archives=archives, keep=keep))
 
 
 def dispatcher(process: Process, recorder: UsageRecorder) -> Dispatcher:
@@ -53,5 +72,20 @@ def dispatcher(process: Process, recorder: UsageRecorder) -> Dispatcher:
         now=process.now,
         owner=process.producer,
         pace=process.pace(),
+        waiters=process.waiters,
     )
     return Dispatcher(ports, Random(secrets.randbits(64)))  # noqa: S311  (spreads claims, guards nothing)
+
+
+def pressure_reporter(process: Process, dispatcher: Dispatcher) -> pressure.PressureReporter:
+    """What says how much a dispatcher has to do; to be run beside it."""
+    ports = pressure.Ports(
+        queue=process.stores.requests,
+        publisher=process.publisher,
+        pool=process.pool,
+        config=process.config,
+        now=process.now,
+        producer=process.producer,
+        slots=process.settings.queue_slots,
+    )
+    return pressure.PressureReporter(dispatcher.tally, ports)

@@ -12,14 +12,16 @@ from events.catalog import JOBS, Subscription, subscriptions
 from events.words import Record
 from services.adapters.local.folder import DataFolder, Running
 from services.adapters.sqlite.bus import SqliteBus
+from services.delivery.consumer import Consumer, Decode
+from services.delivery.handling import Handle
 from services.dispatcher.dispatcher import Dispatcher
-from services.embedded.consumer import Consumer, Decode, Handle, cloud_event
 from services.embedded.ingest import LocalIngest, ingest_envelope
 from services.embedded.scheduler import Scheduler
 from services.embedded.workers import Workers
+from services.jobs.starts import event_of
 from services.pool.pool import Pool
 from services.router.credentials import digest
-from services.runtime import configuration, first_start, functions
+from services.runtime import backups, configuration, first_start, functions
 from services.runtime.process import Process, utc_now
 from services.runtime.serving import RouterService, Surroundings
 from services.runtime.settings import Settings, shown
@@ -65,8 +67,7 @@ class LocalPlatform:
         folder = self._take_folder()
         chosen = await configuration.choose(settings, self._stack)
         stores, bus = await open_local(folder, utc_now, self._stack)
-        key = first_start.api_key(folder.path, settings)
-        await first_start.ensure_tenant(stores.keys, key, utc_now)
+        key = await first_start.development_key(folder.path, settings, stores.keys, utc_now)
         await bus.ensure(subscriptions())  # before anything is published
         pool = Pool(chosen.config)
         process = Process(
@@ -81,10 +82,11 @@ class LocalPlatform:
         pool.start()
         router = await self._run(process, bus, first_start.admin_key(folder.path, settings))
         folder.announce(Running(url=router.url, metrics_url=router.metrics_url, pid=os.getpid()))
+        self._stack.callback(folder.withdraw)  # while the port is still ours
         return Started(
             url=router.url,
             metrics_url=router.metrics_url,
-            key=key,
+            key=key or "",
             engine=chosen.engine,
             models=tuple(sorted(chosen.config.models)),
         )
@@ -102,8 +104,18 @@ class LocalPlatform:
         recorder = process.recorder("/router")
         self._stack.push_async_callback(recorder.close)
         dispatcher = functions.dispatcher(process, recorder)
-        consumers = Consumers(process, bus, workers, dispatcher)
-        scheduler = Scheduler(bus, JOBS, now=utc_now, every_s=self._settings.job_every_s)
+        archives = backups.archives_of(self._settings, process.now)
+        handlers = {
+            **functions.handlers(process),
+            "backup": functions.backup_handler(archives, backups.keep_of(self._settings)),
+            "dispatcher": dispatcher.handle,
+        }
+        once = functions.run_once(process)
+        handlers = {name: once.guard(handle) for name, handle in handlers.items()}
+        consumers = Consumers(process, bus, workers, handlers)
+        scheduler = Scheduler(
+            bus, JOBS, now=utc_now, runs=process.stores.job_runs, every_s=self._settings.job_every_s
+        )
         ingest = LocalIngest(
             bus,
             bus,
@@ -118,20 +130,23 @@ class LocalPlatform:
             Surroundings(
                 admin_key_hash=digest(admin_key),
                 conversation=bus,
+                dead_letters=bus,
                 ingest=ingest.publish,
-                run_job=scheduler.start,
+                jobs=scheduler.jobs,
+                backups=backups.told_of(archives, self._settings),
             ),
             {"queue_running": lambda: dispatcher.running},
+            {"workers": workers.missing, "dispatcher": dispatcher.missing},
         )
         self._stack.push_async_callback(self._drain, router, dispatcher)
         await router.listen()  # first: where the port is taken, nothing has been run
-        await dispatcher.start(
-            alone=True
-        )  # before its sweep can be due: both would free the claims of the dead
+        # Before its sweep can be due: both would free the claims of the dead.
+        await dispatcher.start(alone=True)
         consumers.run_all()
         for tenant in await process.stores.keys.tenants():
             await ingest.open(tenant.id)
         workers.start(scheduler.run(), "scheduler")
+        workers.start(functions.pressure_reporter(process, dispatcher).run(), "pressure")
         router.start(workers)
         return router
 
@@ -140,21 +155,20 @@ class LocalPlatform:
 
 
 class Consumers:
-    """The workers that bring the bus's messages to the functions and the dispatcher."""
+    """The workers that bring the bus's messages to `handlers`: the functions and the dispatcher, by name."""
 
-    def __init__(self, process: Process, bus: SqliteBus, workers: Workers, dispatcher: Dispatcher) -> None:
+    def __init__(
+        self, process: Process, bus: SqliteBus, workers: Workers, handlers: Mapping[str, Handle]
+    ) -> None:
         self._bus = bus
         self._workers = workers
         self._now = process.now
-        self._handlers: Mapping[str, Handle] = {
-            **functions.handlers(process),
-            "dispatcher": dispatcher.handle,
-        }
+        self._handlers = handlers
 
     def run_all(self) -> None:
         """Those of the catalogue's subscriptions."""
         for subscription in subscriptions():
-            self._run(subscription, cloud_event)
+            self._run(subscription, event_of)
 
     def run_ingest(self, tenant: str, subscription: Subscription) -> None:
         """The one of a tenant's ingest topic."""

@@ -1,7 +1,7 @@
 """What every process of a platform is made with, and what its settings mean to each part."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from events.bus import Publisher
@@ -9,10 +9,13 @@ from events.config import Config
 from functions.request.intake import Terms
 from services.dispatcher.ports import Pace
 from services.pool.pool import Pool
+from services.requests.waiters import Waiters
 from services.router.order import Deadlines
 from services.runtime.settings import Settings
 from services.runtime.stores import Stores
 from services.usage.recorder import Lingers, UsageRecorder
+
+LOCAL_LINGERS = Lingers()
 
 
 def utc_now() -> datetime:
@@ -22,8 +25,10 @@ def utc_now() -> datetime:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Process:
-    """Settings, stores, the bus and the configuration. `producer` is this process's name: in the ledger,
-    in claims. The wiring of every part begins here.
+    """Settings, stores, the bus and the configuration: the wiring of every part begins here.
+
+    `producer` is this process's name in the ledger and in claims. `lingers` are the bus's own,
+    `cancel_check_s` suits what a read of the store costs, `waiters` hear of requests that ended here.
     """
 
     settings: Settings
@@ -32,12 +37,19 @@ class Process:
     config: Callable[[], Config]
     pool: Callable[[], Pool]
     producer: str
+    lingers: Lingers = LOCAL_LINGERS
+    cancel_check_s: float = 1.0
+    waiters: Waiters = field(default_factory=Waiters)
     now: Callable[[], datetime] = utc_now
 
     def recorder(self, source: str) -> UsageRecorder:
         """The usage records of this process; `source` names who makes the attempts."""
-        settings = self.settings
-        lingers = Lingers(started_s=settings.started_linger_s, other_s=settings.usage_linger_s)
+        settings, usual = self.settings, self.lingers
+        lingers = Lingers(
+            started_s=usual.started_s if settings.started_linger_s is None else settings.started_linger_s,
+            other_s=usual.other_s if settings.usage_linger_s is None else settings.usage_linger_s,
+            pages_in_flight=usual.pages_in_flight,
+        )
         return UsageRecorder(
             self.publisher, producer=self.producer, source=source, lingers=lingers, now=self.now
         )
@@ -54,7 +66,6 @@ class Process:
             first_byte_s=settings.first_byte_timeout_s,
             idle_s=settings.idle_timeout_s,
             total_s=settings.total_timeout_s,
-            stalled_client_s=settings.stalled_client_timeout_s,
             progress_every_s=settings.progress_every_s,
         )
 
@@ -65,6 +76,8 @@ class Process:
             slots=settings.queue_slots,
             lease_s=settings.lease_s,
             heartbeat_s=settings.heartbeat_s,
+            cancel_check_s=self.cancel_check_s,
+            progress_every_s=settings.progress_every_s,
             total_s=settings.total_timeout_s,
             connect_s=settings.connect_timeout_s,
             failures=settings.queue_failures,

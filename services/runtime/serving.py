@@ -3,21 +3,30 @@
 import asyncio
 import errno
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from starlette.routing import BaseRoute
+
+from events.catalog import Job
 from events.words import Conflict, Invalid
 from functions.request.admission import CHAT
 from services.embedded.workers import Workers
 from services.front.front import Front
 from services.front.limits import Budget, Limits
-from services.router.admin import AdminApi, Conversation, Ingest, RunJob
+from services.router.admin import AdminApi, Conversation, Ingest
+from services.router.advice import AdviceApi
 from services.router.api import PublicApi, application
+from services.router.backups import BackupApi, Backups
 from services.router.chat import Chat
+from services.router.dead_letters import DeadLetters, DeadLettersApi
 from services.router.exchanges import Exchanges
 from services.router.exposition import Exposition
+from services.router.fleet import FleetReporter
+from services.router.fleet import Ports as FleetPorts
 from services.router.gate import AdminGate, Gate
-from services.router.health import Health
+from services.router.health import Check, Health
+from services.router.jobs import JobsApi
 from services.router.keyring import KeyRing
 from services.router.metrics import Metrics
 from services.router.queue import RequestQueue
@@ -32,16 +41,21 @@ METRICS_PORT = 9090
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Surroundings:
-    """What the operators' endpoints do through others: `admin_key_hash` is the SHA-256 of their key."""
+    """What the operators' endpoints do through others: `admin_key_hash` is the SHA-256 of their key, `jobs`
+    have the schedules in force.
+    """
 
     admin_key_hash: str
     conversation: Conversation
     ingest: Ingest
-    run_job: RunJob
+    jobs: Sequence[Job]
+    backups: Backups | None = None
+    dead_letters: DeadLetters | None = None
 
 
 class RouterService:
-    """`listen` once, `start` once, `drain` once, `close` once. `gauges` are further figures to show."""
+    """`listen` once, `start` once, `drain` once, `close` once. `gauges` are further figures
+    to show, `checks` what else must hold before it is ready."""
 
     def __init__(
         self,
@@ -49,14 +63,17 @@ class RouterService:
         recorder: UsageRecorder,
         surroundings: Surroundings,
         gauges: dict[str, Callable[[], float]],
+        checks: dict[str, Check] | None = None,
     ) -> None:
         self.url = self.metrics_url = ""
         self._process = process
         self._metrics = Metrics(gauges)
-        self._exchanges = Exchanges(recorder, self._metrics, process.deadlines(), now=process.now)
-        self._ring = KeyRing(process.stores.keys, clock=time.monotonic)
         self._budget = Budget(process.settings.max_held_bytes)
-        self._health = Health({"store": self._store_answers})
+        self._exchanges = Exchanges(
+            recorder, self._metrics, process.deadlines(), now=process.now, budget=self._budget
+        )
+        self._ring = KeyRing(process.stores.keys, clock=time.monotonic)
+        self._health = Health({"store": self._store_answers, **(checks or {})})
         self._router = self._make_router(surroundings)
         self._front = self._make_front(self._router, self._budget)
         self._exposition = self._make_front(Exposition(self._metrics), Budget(2**20))
@@ -64,10 +81,12 @@ class RouterService:
             in_flight=lambda: len(self._exchanges.open),
             connections=lambda: self._front.connections,
             held_bytes=lambda: self._budget.used,
+            unreadable_requests=lambda: process.stores.requests.unreadable,
         )
 
     def _make_front(self, endpoint: Router | Exposition, budget: Budget) -> Front:
-        limits = Limits(body=self._process.settings.max_body_bytes)
+        settings = self._process.settings
+        limits = Limits(body=settings.max_body_bytes, stalled_s=settings.stalled_client_timeout_s)
         return Front(endpoint, render_refusal=render_refusal, limits=limits, budget=budget)
 
     def _make_router(self, surroundings: Surroundings) -> Router:
@@ -81,20 +100,32 @@ class RouterService:
             config=process.config,
             terms=process.terms(),
             now=process.now,
-        )
-        admin = AdminApi(
-            AdminGate(surroundings.admin_key_hash),
-            stores.keys,
-            stores.ledger,
-            surroundings.conversation,
-            ingest=surroundings.ingest,
-            run_job=surroundings.run_job,
-            changed=self._ring.forget,
-            now=process.now,
+            waiters=process.waiters,
         )
         public = PublicApi(gate, queue, process.config, started_at=int(time.time()))
-        app = application([*public.routes(), *admin.routes(), *self._health.routes()])
+        app = application([*public.routes(), *self._operators(surroundings), *self._health.routes()])
         return Router({CHAT.encode(): Chat(gate, process.config, process.pool, self._exchanges)}, app)
+
+    def _operators(self, given: Surroundings) -> list[BaseRoute]:
+        """The endpoints under `/admin/v1`."""
+        process, stores = self._process, self._process.stores
+        gate, publisher, now = AdminGate(given.admin_key_hash), process.publisher, process.now
+        admin = AdminApi(
+            gate,
+            stores.keys,
+            stores.ledger,
+            given.conversation,
+            ingest=given.ingest,
+            changed=self._ring.forget,
+            now=now,
+        )
+        jobs = JobsApi(gate, given.jobs, stores.job_runs, publisher, now=now)
+        routes = [*admin.routes(), *jobs.routes(), *AdviceApi(gate, stores.advice, process.config).routes()]
+        if given.backups is not None:
+            routes += BackupApi(gate, given.backups, publisher, given.conversation, now=now).routes()
+        if given.dead_letters is not None:
+            routes += DeadLettersApi(gate, given.dead_letters).routes()
+        return routes
 
     async def _store_answers(self) -> str | None:
         await self._process.stores.keys.revision()
@@ -134,7 +165,19 @@ class RouterService:
     def start(self, workers: Workers) -> None:
         """Begins what runs beside the calls."""
         workers.start(self._ring.follow(KEY_POLL_S), "key poll")
+        workers.start(FleetReporter(self._fleet_ports()).run(), "fleet")
         self._exchanges.start()
+
+    def _fleet_ports(self) -> FleetPorts:
+        process = self._process
+        return FleetPorts(
+            calls=lambda: self._exchanges.open,
+            publisher=process.publisher,
+            pool=process.pool,
+            config=process.config,
+            now=process.now,
+            producer=process.producer,
+        )
 
     async def drain(self, grace_s: float) -> None:
         """No new calls; those under way end within `grace_s`, or are ended in-band."""

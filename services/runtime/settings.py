@@ -1,92 +1,285 @@
 """The settings of a process: read once from the environment, checked, frozen."""
 
+import math
 import os
-from collections.abc import Mapping
+import reprlib
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, get_type_hints
 
 import msgspec
+from msgspec import Meta
+from msgspec.inspect import Field, FloatType, IntType, Metadata, StructType, Type, UnionType, type_info
 
 from events.words import Invalid, Record
 
 PREFIX = "PENSTOCK_"
-Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
 SECRET = frozenset({"api_key", "admin_key"})
+HOSTS = frozenset({"host", "metrics_host"})
+DAY_S = 86_400
 
-
-def default_data_dir(environment: Mapping[str, str]) -> str:
-    """Where data lies unless it is said otherwise."""
-    home = environment.get("XDG_DATA_HOME") or str(Path.home() / ".local" / "share")
-    return str(Path(home) / "penstock")
+Port = Annotated[int, Meta(ge=0, le=65_535)]
 
 
 class Settings(Record):
-    """Every setting, as `PENSTOCK_<NAME>`. Times are in seconds, sizes in bytes.
+    """Every setting, as `PENSTOCK_<NAME>`. Times are in seconds (`_s`), sizes in bytes (`_bytes`)."""
 
-    `engine` is a base URL; without it and without `config` the usual local ports are searched.
-    `api_key` and `admin_key` are given to the development tenant and the admin endpoints instead of
-    the ones made at the first start.
-    """
+    data_dir: Annotated[str, Meta(description="The folder for everything that is kept.")]
+    host: Annotated[str, Meta(description="The address to listen on. 0.0.0.0 lets other machines in.")] = (
+        "127.0.0.1"
+    )
+    port: Annotated[Port, Meta(description="The port of the API; 0 takes any that is free.")] = 4747
+    metrics_host: Annotated[
+        str, Meta(description="The address Prometheus reads, apart from the one of the API.")
+    ] = "127.0.0.1"
+    metrics_port: Annotated[
+        Port | None,
+        Meta(description="The port Prometheus reads; 0 takes any. Unset: 9090, or any where that is taken."),
+    ] = None
+    engine: Annotated[
+        str | None,
+        Meta(description="Base URL of the engine that answers. Unset: one is looked for on the usual ports."),
+    ] = None
+    config: Annotated[
+        str | None,
+        Meta(description="A YAML file that names models and backends, instead of `PENSTOCK_ENGINE`."),
+    ] = None
+    api_key: Annotated[
+        str | None,
+        Meta(description="The development key, instead of the one made at the first start."),
+    ] = None
+    admin_key: Annotated[
+        str | None, Meta(description="The operators' key, instead of the one made at the first start.")
+    ] = None
+    rehearsal_profile: Annotated[
+        str, Meta(description="How fast the rehearsal engine answers; `penstock engine --help` lists them.")
+    ] = "quick"
+    rehearsal_log: Annotated[
+        str | None, Meta(description="A file to which the rehearsal engine appends a line for every attempt.")
+    ] = None
+    log_level: Annotated[
+        str, Meta(description="What is logged: `debug`, `info`, `warning`, `error` or `critical`.")
+    ] = "warning"
 
-    data_dir: str
-    host: str = "127.0.0.1"
-    port: Port = 4747
-    metrics_port: Port | None = None
-    metrics_host: str = "127.0.0.1"
-    engine: str | None = None
-    config: str | None = None
-    api_key: str | None = None
-    admin_key: str | None = None
-    rehearsal_profile: str = "quick"
-    rehearsal_log: str | None = None
-    log_level: str = "warning"
+    max_body_bytes: Annotated[
+        int, Meta(ge=1024, le=2**30, description="The largest body of a call; larger ones get 413.")
+    ] = 32 * 2**20
+    max_held_bytes: Annotated[
+        int,
+        Meta(ge=2**20, le=2**40, description="What all bodies under way may hold together; then 503."),
+    ] = 512 * 2**20
+    connect_timeout_s: Annotated[
+        float, Meta(ge=0.1, le=300, description="How long an engine may take to accept a connection.")
+    ] = 5.0
+    first_byte_timeout_s: Annotated[
+        float, Meta(ge=0.1, le=DAY_S, description="How long an engine may take to begin its answer.")
+    ] = 120.0
+    idle_timeout_s: Annotated[
+        float, Meta(ge=0.1, le=DAY_S, description="How long an answer that began may pause.")
+    ] = 60.0
+    total_timeout_s: Annotated[
+        float, Meta(ge=0.1, le=DAY_S, description="How long a call may take from its start to its end.")
+    ] = 900.0
+    stalled_client_timeout_s: Annotated[
+        float, Meta(ge=0.1, le=DAY_S, description="How long a client may read nothing before it is cut off.")
+    ] = 60.0
+    drain_s: Annotated[
+        float, Meta(ge=0, le=3600, description="How long calls under way may go on once a signal ends `up`.")
+    ] = 8.0
 
-    max_body_bytes: int = 32 * 2**20
-    max_held_bytes: int = 512 * 2**20
-    connect_timeout_s: float = 5.0
-    first_byte_timeout_s: float = 120.0
-    idle_timeout_s: float = 60.0
-    total_timeout_s: float = 900.0
-    stalled_client_timeout_s: float = 60.0
-    drain_s: float = 8.0
+    progress_every_s: Annotated[
+        float, Meta(ge=0.1, le=3600, description="How often the tokens of a long answer are recorded.")
+    ] = 5.0
+    silent_after_s: Annotated[
+        float,
+        Meta(ge=1, le=DAY_S, description="How long an attempt may record nothing before it is estimated."),
+    ] = 30.0
+    started_linger_s: Annotated[
+        Annotated[float, Meta(ge=0, le=1)] | None,
+        Meta(
+            description="How long the record of a start waits for others; answers wait for it. "
+            "Unset: 0.002 on SQLite, 0.1 on Pub/Sub, where every page costs money."
+        ),
+    ] = None
+    usage_linger_s: Annotated[
+        Annotated[float, Meta(ge=0, le=60)] | None,
+        Meta(
+            description="How long all other usage records wait for others. "
+            "Unset: 0.02 on SQLite, 0.25 on Pub/Sub."
+        ),
+    ] = None
 
-    progress_every_s: float = 5.0
-    silent_after_s: float = 30.0
-    started_linger_s: float = 0.002
-    usage_linger_s: float = 0.020
+    queue_slots: Annotated[int, Meta(ge=1, le=4096, description="How many queued requests run at once.")] = 16
+    queue_deadline_s: Annotated[
+        int, Meta(ge=1, le=7 * DAY_S, description="How long a request may wait that names no deadline.")
+    ] = DAY_S
+    results_kept_s: Annotated[
+        int, Meta(ge=1, le=366 * DAY_S, description="How long the result of a queued request can be read.")
+    ] = DAY_S
+    lease_s: Annotated[
+        float, Meta(ge=1, le=3600, description="How long a claim on a queued request holds unless renewed.")
+    ] = 30.0
+    heartbeat_s: Annotated[
+        float,
+        Meta(
+            ge=0.1,
+            le=3600,
+            description="How often a claim is renewed. Over half a lease, requests may be run twice.",
+        ),
+    ] = 10.0
+    queue_failures: Annotated[
+        int, Meta(ge=1, le=100, description="How many attempts may fail before a queued request does.")
+    ] = 4
+    job_every_s: Annotated[
+        Annotated[float, Meta(ge=0.1, le=DAY_S)] | None,
+        Meta(description="How often every job starts. Unset: each as often as [events](events.md) says."),
+    ] = None
 
-    queue_slots: int = 16
-    queue_deadline_s: int = 86_400
-    results_kept_s: int = 86_400
-    lease_s: float = 30.0
-    heartbeat_s: float = 10.0
-    queue_failures: int = 4
-    job_every_s: float | None = None
+    backup_dir: Annotated[
+        str | None,
+        Meta(description="The folder of backups, on another disk if you can. Unset: one in the data folder."),
+    ] = None
+    backups_kept: Annotated[
+        int, Meta(ge=1, le=10_000, description="How many of the newest backups are kept.")
+    ] = 12
+    backup_days: Annotated[
+        int, Meta(ge=1, le=3660, description="For how many days the last backup of a day is kept.")
+    ] = 30
+    backup_keys_days: Annotated[
+        int,
+        Meta(ge=1, le=3660, description="The same for copies of data keys, erased ones among them."),
+    ] = 7
 
 
-def read_settings(given: Mapping[str, object], environment: Mapping[str, str] | None = None) -> Settings:
+KINDS = get_type_hints(Settings, include_extras=True)
+
+# Of each pair, the first may be no more than so many times the second.
+RELATIONS = (
+    ("max_body_bytes", 1.0, "max_held_bytes", "at most {}: a larger body could never be taken in"),
+    ("progress_every_s", 0.5, "silent_after_s", "at most half of {}: who records is not silent"),
+)
+
+
+class Allowed(Record):
+    """What a setting may be: `text` or, where `most` is given, a number from `least` to `most`."""
+
+    text: str = "a line of text"
+    whole: bool = False
+    least: int | float | None = None
+    most: int | float | None = None
+
+    def __str__(self) -> str:
+        if self.most is None:
+            return self.text
+        return f"a {'whole ' if self.whole else ''}number from {self.least} to {self.most}"
+
+
+class Setting(Record):
+    """One setting, as the manual describes it."""
+
+    name: str
+    meaning: str
+    default: object
+    allowed: Allowed
+
+    @property
+    def variable(self) -> str:
+        """Its name in the environment."""
+        return PREFIX + self.name.upper()
+
+
+def default_data_dir(environment: Mapping[str, str], home: Callable[[], Path] = Path.home) -> str:
+    """Where data lies unless it is said otherwise. Raises `Invalid` where there is no home folder."""
+    shared = environment.get("XDG_DATA_HOME", "")
+    if Path(shared).is_absolute():  # else it is to be ignored, says its specification
+        return str(Path(shared) / "penstock")
+    try:
+        return str(home() / ".local" / "share" / "penstock")
+    except RuntimeError as error:
+        raise Invalid(
+            "There is no home folder to keep data in: name a data folder with --data-dir or "
+            f"{PREFIX}DATA_DIR."
+        ) from error
+
+
+def read_settings(
+    given: Mapping[str, object],
+    environment: Mapping[str, str] | None = None,
+    home: Callable[[], Path] = Path.home,
+) -> Settings:
     """Settings from the environment; `given` ones that are not None win. Raises `Invalid` by name."""
     environment = os.environ if environment is None else environment
-    found: dict[str, object] = {"data_dir": default_data_dir(environment)}
+    found: dict[str, object] = {}
     for name in Settings.__struct_fields__:
         if text := environment.get(PREFIX + name.upper()):
             found[name] = text
     found.update({name: value for name, value in given.items() if value is not None})
+    if "data_dir" not in found:
+        found["data_dir"] = default_data_dir(environment, home)
     for name, value in found.items():
         _check(name, value)
-    return msgspec.convert(found, Settings, strict=False)
+    settings = msgspec.convert(found, Settings, strict=False)
+    _relate(settings)
+    return settings
 
 
 def _check(name: str, value: object) -> None:
-    kind = Settings.__annotations__[name]
+    if not _right(name, value):
+        said = "not right" if name in SECRET else reprlib.repr(value)
+        allowed = next(setting.allowed for setting in described() if setting.name == name)
+        raise Invalid(f"{PREFIX}{name.upper()} is {said}; use {allowed}.")
+
+
+def _right(name: str, value: object) -> bool:
     try:
-        msgspec.convert(value, kind, strict=False)
-    except msgspec.ValidationError as error:
-        shown = "its value" if name in SECRET else repr(value)
-        raise Invalid(f"{PREFIX}{name.upper()}: {shown} is not right ({error}).") from error
+        read = msgspec.convert(value, KINDS[name], strict=False)
+    except msgspec.ValidationError:
+        return False
+    if isinstance(read, str):  # it may end up in a header or a log
+        return bool(read) and read.isprintable() and (name not in HOSTS or _may_be_a_host(read))
+    return read is not None and math.isfinite(read)  # what is not a number passes every bound
+
+
+def _may_be_a_host(text: str) -> bool:
+    try:
+        text.encode("idna")
+    except UnicodeError:
+        return False
+    return True
+
+
+def _relate(settings: Settings) -> None:
+    for name, most, other, told in RELATIONS:
+        value, bound = getattr(settings, name), getattr(settings, other)
+        if value > most * bound:
+            allowed = told.format(f"{PREFIX}{other.upper()} ({bound:.15g})")
+            raise Invalid(f"{PREFIX}{name.upper()} is {value:.15g}; use {allowed}.")
 
 
 def shown(settings: Settings) -> dict[str, object]:
     """The effective settings for people and logs, secrets masked."""
     values = msgspec.structs.asdict(settings)
     return {name: "***" if name in SECRET and value else value for name, value in values.items()}
+
+
+def described() -> tuple[Setting, ...]:
+    """Every setting in its order, for the manual and for what is told of a wrong value."""
+    struct = type_info(Settings)
+    assert isinstance(struct, StructType)
+    return tuple(_described(field) for field in struct.fields)
+
+
+def _described(field: Field) -> Setting:
+    assert isinstance(field.type, Metadata)
+    assert field.type.extra_json_schema is not None
+    meaning = field.type.extra_json_schema["description"]
+    allowed = Allowed(text="a host's name or address") if field.name in HOSTS else _allowed(field.type.type)
+    return Setting(name=field.name, meaning=meaning, default=field.default, allowed=allowed)
+
+
+def _allowed(kind: Type) -> Allowed:
+    if isinstance(kind, UnionType):  # with None: it may be unset
+        return _allowed(kind.types[0])
+    if isinstance(kind, IntType | FloatType):
+        return Allowed(whole=isinstance(kind, IntType), least=kind.ge, most=kind.le)
+    return Allowed()

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 
 from services.adapters.local.folder import DataFolder
 from services.adapters.local.master_key import FileMasterKey
+from services.adapters.sqlite.advice import SqliteAdvice
 from services.adapters.sqlite.bodies import SqliteBodies
 from services.adapters.sqlite.bus import SqliteBus
 from services.adapters.sqlite.data_keys import SqliteDataKeys
 from services.adapters.sqlite.database import Database
+from services.adapters.sqlite.job_runs import SqliteJobRuns
 from services.adapters.sqlite.keys import SqliteKeys
 from services.adapters.sqlite.ledger import SqliteUsageLedger
 from services.adapters.sqlite.requests import SqliteRequests
@@ -19,7 +21,9 @@ from services.adapters.sqlite.schema import DATA
 from services.sealing.sealer import Sealer
 
 if TYPE_CHECKING:  # Google's client is loaded where it is used only
+    from services.adapters.firestore.advice import FirestoreAdvice
     from services.adapters.firestore.bodies import FirestoreBodies
+    from services.adapters.firestore.job_runs import FirestoreJobRuns
     from services.adapters.firestore.keys import FirestoreKeys
     from services.adapters.firestore.ledger import FirestoreUsageLedger
     from services.adapters.firestore.requests import FirestoreRequests
@@ -33,6 +37,8 @@ class Stores:
     requests: "SqliteRequests | FirestoreRequests"
     bodies: "SqliteBodies | FirestoreBodies"
     keys: "SqliteKeys | FirestoreKeys"
+    job_runs: "SqliteJobRuns | FirestoreJobRuns"
+    advice: "SqliteAdvice | FirestoreAdvice"
     sealer: Sealer
 
 
@@ -49,6 +55,8 @@ async def open_local(
         requests=SqliteRequests(database, now),
         bodies=SqliteBodies(database, now),
         keys=SqliteKeys(database),
+        job_runs=SqliteJobRuns(database),
+        advice=SqliteAdvice(database),
         sealer=Sealer(FileMasterKey(folder.path / "master-key"), data_keys),
     )
     return stores, await SqliteBus.open(database, now)

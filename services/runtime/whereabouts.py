@@ -6,6 +6,6 @@ from services.adapters.local.folder import DataFolder
 
 
 def url_of(folder: Path) -> str | None:
-    """The address a running platform announced in its folder, if one did."""
+    """The address that the platform living on a folder announced; None where none lives there."""
     running = DataFolder(folder).running()
     return running.url if running else None

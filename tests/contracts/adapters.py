@@ -6,16 +6,21 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 
+from services.adapters.memory.advice import MemoryAdvice
 from services.adapters.memory.bodies import MemoryBodies
 from services.adapters.memory.bus import MemoryBus
+from services.adapters.memory.config_documents import MemoryConfigDocuments
 from services.adapters.memory.data_keys import MemoryDataKeys
+from services.adapters.memory.job_runs import MemoryJobRuns
 from services.adapters.memory.keys import MemoryKeys
 from services.adapters.memory.ledger import MemoryUsageLedger
 from services.adapters.memory.requests import MemoryRequests
+from services.adapters.sqlite.advice import SqliteAdvice
 from services.adapters.sqlite.bodies import SqliteBodies
 from services.adapters.sqlite.bus import SqliteBus
 from services.adapters.sqlite.data_keys import SqliteDataKeys
 from services.adapters.sqlite.database import Database
+from services.adapters.sqlite.job_runs import SqliteJobRuns
 from services.adapters.sqlite.keys import SqliteKeys
 from services.adapters.sqlite.ledger import SqliteUsageLedger
 from services.adapters.sqlite.requests import SqliteRequests
@@ -33,7 +38,10 @@ Ledger: TypeAlias = MemoryUsageLedger | SqliteUsageLedger
 Requests: TypeAlias = MemoryRequests | SqliteRequests
 Bodies: TypeAlias = MemoryBodies | SqliteBodies
 Keys: TypeAlias = MemoryKeys | SqliteKeys
+Advice: TypeAlias = MemoryAdvice | SqliteAdvice
+JobRuns: TypeAlias = MemoryJobRuns | SqliteJobRuns
 DataKeys: TypeAlias = MemoryDataKeys | SqliteDataKeys
+ConfigDocuments: TypeAlias = MemoryConfigDocuments
 
 
 class Clock:
@@ -124,6 +132,16 @@ KEYS: dict[str, Opener[Keys]] = {
     "sqlite": in_data_file(lambda database, now: SqliteKeys(database)),
     "firestore": firestore.keys,
 }
+ADVICE: dict[str, Opener[Advice]] = {
+    "memory": in_memory(lambda now: MemoryAdvice()),
+    "sqlite": in_data_file(lambda database, now: SqliteAdvice(database)),
+    "firestore": firestore.advice,
+}
+JOB_RUNS: dict[str, Opener[JobRuns]] = {
+    "memory": in_memory(lambda now: MemoryJobRuns()),
+    "sqlite": in_data_file(lambda database, now: SqliteJobRuns(database)),
+    "firestore": firestore.job_runs,
+}
 DATA_KEYS: dict[str, Opener[DataKeys]] = {
     "memory": in_memory(lambda now: MemoryDataKeys()),
     "sqlite": sqlite_data_keys,
@@ -132,3 +150,7 @@ DATA_KEYS: dict[str, Opener[DataKeys]] = {
 
 # Tests an adapter takes no part in, and why: the pair does not exist, it is not skipped.
 GAPS: dict[Opener[Any], dict[str, str]] = {pubsub.bus: PUBSUB_GAPS}
+CONFIG_DOCUMENTS: dict[str, Opener[ConfigDocuments]] = {
+    "memory": in_memory(MemoryConfigDocuments),
+    "firestore": firestore.config_documents,
+}

@@ -4,7 +4,20 @@ from typing import TypeVar
 
 import pytest
 
-from tests.contracts.adapters import BODIES, BUSES, DATA_KEYS, GAPS, KEYS, LEDGERS, REQUESTS, Clock, Opener
+from tests.contracts.adapters import (
+    ADVICE,
+    BODIES,
+    BUSES,
+    CONFIG_DOCUMENTS,
+    DATA_KEYS,
+    GAPS,
+    JOB_RUNS,
+    KEYS,
+    LEDGERS,
+    REQUESTS,
+    Clock,
+    Opener,
+)
 
 T = TypeVar("T")
 
@@ -31,6 +44,8 @@ requests = port(REQUESTS)
 bodies = port(BODIES)
 keys = port(KEYS)
 data_keys = port(DATA_KEYS)
+job_runs = port(JOB_RUNS)
+advice = port(ADVICE)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -43,4 +58,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def in_a_gap(item: pytest.Function) -> bool:
     opener = item.callspec.params.get("bus") if hasattr(item, "callspec") else None
-    return item.originalname in GAPS.get(opener, {})
+    return any(opener is adapter and item.originalname in names for adapter, names in GAPS.items())
+
+
+config_documents = port(CONFIG_DOCUMENTS)

@@ -7,15 +7,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-from events.bus import message_of
 from events.catalog import EVENTS, Subscription
 from events.config import Config
-from events.envelope import Envelope, Event, derive
-from events.requests import RequestDocument
+from events.envelope import Envelope, Event
+from events.requests import Owed, RequestDocument
 from events.usage import UsageRecorded
+from functions.autoscale.standing import Standing as Advised
 from functions.metering.bill import UsageSum
 from functions.metering.settlement import Standing
 from services.adapters.local.master_key import FileMasterKey
+from services.adapters.memory.advice import MemoryAdvice
 from services.adapters.memory.bodies import MemoryBodies
 from services.adapters.memory.bus import MemoryBus
 from services.adapters.memory.data_keys import MemoryDataKeys
@@ -23,6 +24,7 @@ from services.adapters.memory.keys import MemoryKeys
 from services.adapters.memory.ledger import MemoryUsageLedger
 from services.adapters.memory.requests import MemoryRequests
 from services.pool.pool import Pool
+from services.requests.outbox import follows
 from services.sealing.sealer import Sealer
 from tests.contracts.adapters import Clock
 
@@ -115,6 +117,7 @@ class State:
     pages: Mapping[str, UsageRecorded]
     sums: Sequence[UsageSum]
     standings: Sequence[tuple[Standing, int]]
+    advised: Sequence[Advised]
     told: frozenset[tuple[str, str]]
 
     @property
@@ -133,6 +136,7 @@ class World:
     bodies: MemoryBodies
     keys: MemoryKeys
     ledger: MemoryUsageLedger
+    advice: MemoryAdvice
     sealer: Sealer
     pool: Pool
     lost: int = 0
@@ -150,6 +154,7 @@ class World:
             pages={stored.id: stored.page for stored in await self.ledger.pages(limit=PLENTY)},
             sums=await self.ledger.usage(),
             standings=[await self.ledger.standing(name) for name in await self.ledger.producers()],
+            advised=list(await self.advice.standings()),
             told=frozenset([told async for told in self._told()]),
         )
 
@@ -181,6 +186,7 @@ async def empty_world(config: Config, pool: Pool, folder: Path) -> World:
         bodies=MemoryBodies(clock),
         keys=MemoryKeys(),
         ledger=MemoryUsageLedger(clock),
+        advice=MemoryAdvice(),
         sealer=Sealer(FileMasterKey(folder / "master-key"), MemoryDataKeys()),
         pool=pool,
     )
@@ -189,7 +195,7 @@ async def empty_world(config: Config, pool: Pool, folder: Path) -> World:
 
 
 Process = Callable[[World, Life], Awaitable[None]]
-Handle = Callable[[Envelope], Awaitable[Sequence[Event]]]
+Handle = Callable[[Envelope], Awaitable[Sequence[Event | Owed]]]
 
 
 def consuming(
@@ -201,8 +207,7 @@ def consuming(
         envelope = await arrives(world)
         events = await function(world, life)(envelope)
         messages = [
-            message_of(derive(envelope, event, index=index, source="/test"))
-            for index, event in enumerate(events)
+            follows(envelope, event, index=index, source="/test") for index, event in enumerate(events)
         ]
         if messages:
             await life.around(world.bus).publish(messages)

@@ -201,6 +201,21 @@ async def test_a_dead_letter_put_back_starts_again_at_its_first_attempt(bus: Bus
     assert not await bus.replay(dead.id)
 
 
+async def test_a_dead_letter_is_forgotten_after_a_month(bus: Bus, clock: Clock) -> None:
+    await bus.publish([message("old"), message("young")])
+    old, young = await receive(bus)
+    await bus.dead_letter(READER, old.id, "bad")
+    clock.forward(timedelta(days=1).total_seconds())
+    await bus.dead_letter(READER, young.id, "bad")
+    kept = await bus.dead_letters(10)
+    clock.forward(timedelta(days=30).total_seconds())
+
+    assert ["young", "old"] == texts([dead.message for dead in kept])
+    assert ["young"] == texts([dead.message for dead in await bus.dead_letters(10)])
+    assert [True, False] == [await bus.replay(dead.id) for dead in kept]
+    assert ["young"] == texts(await receive(bus))
+
+
 async def test_a_waiting_receiver_is_woken_by_a_publisher(bus: Bus, clock: Clock) -> None:
     receiver = await waiting(bus)
     await bus.publish([message("a")])

@@ -24,6 +24,7 @@ from events.jobs import JobDue
 from events.requests import FINAL, Claim, RequestDocument
 from events.usage import Completed, Progress, Started, UsageRecord, UsageRecorded
 from events.words import Usage
+from functions.autoscale import handler as autoscale
 from functions.metering import handler as metering
 from functions.metering.bill import increments
 from functions.request import handler as request
@@ -49,6 +50,7 @@ from tests.contracts.crashing import (
     consuming,
     empty_world,
 )
+from tests.functions.autoscale.reports import pressure
 from tests.support.upstream import answers, upstream
 from tests.support.wire import MODEL, chat, completion, usage
 
@@ -226,6 +228,11 @@ def metering_function(world: World, life: Life) -> Handle:
     return partial(metering.handle, ports=ports)
 
 
+def autoscale_function(world: World, life: Life) -> Handle:
+    ports = autoscale.Ports(advice=life.around(world.advice), config=lambda: world.config)
+    return partial(autoscale.handle, ports=ports)
+
+
 def dispatcher(world: World, life: Life, recorder: UsageRecorder) -> Dispatcher:
     ports = Ports(
         requests=life.around(world.requests),
@@ -278,8 +285,10 @@ def later(process: Process) -> Process:
 
 settles = consuming(due("settle-usage"), metering_function)
 sweeps = consuming(due("sweep-requests"), sweeping_dispatcher)
+advises = consuming(due("advise"), autoscale_function)
 asked = InferenceRequested(request_id="r1", tenant=TENANT, model=MODEL, lane="interactive")
 paged = page_of(started("a.1"), completed("a.1"))
+reported = pressure(queued=500, oldest_s=9, arrived=500)
 
 RUNNING = Handled(
     name="dispatcher",
@@ -290,13 +299,27 @@ RUNNING = Handled(
 
 HANDLED = (
     Handled(name="request", given=an_ingest_topic, process=consuming(published(chat()), request_function)),
-    Handled(name="refusal", given=an_ingest_topic, process=consuming(published(b"{}"), request_function)),
+    Handled(
+        name="refusal",
+        given=an_ingest_topic,
+        process=consuming(published(b"{}"), request_function),
+        later=later(sweeps),
+    ),
     Handled(name="routing", given=an_accepted_request, process=consuming(arriving(asked), routing_function)),
     Handled(
-        name="no route", given=one_whose_model_is_gone, process=consuming(arriving(asked), routing_function)
+        name="no route",
+        given=one_whose_model_is_gone,
+        process=consuming(arriving(asked), routing_function),
+        later=later(sweeps),
     ),
     Handled(name="metering", process=consuming(arriving(paged), metering_function)),
     Handled(name="metering sweep", given=attempts_in_every_state, process=settles, later=later(settles)),
+    Handled(
+        name="autoscale",
+        process=consuming(arriving(reported), autoscale_function),
+        later=later(advises),
+    ),
+    Handled(name="autoscale job", process=advises, later=later(advises)),
     Handled(name="dispatcher sweep", given=requests_of_every_need, process=sweeps, later=later(sweeps)),
     RUNNING,
 )

@@ -1,7 +1,9 @@
-from collections.abc import Sequence
+import sqlite3
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -9,7 +11,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from events.requests import Answer, Claim, Owed, RequestDocument, State, Versioned
-from events.words import Conflict, Problem
+from events.words import Conflict, Problem, Unavailable
 from services.adapters.memory.requests import MemoryRequests
 from tests.contracts.adapters import REQUESTS, START, Clock, Opener, Requests
 
@@ -269,6 +271,45 @@ async def test_a_request_is_not_forgotten_before_its_end_was_told(
     found = await requests.get("r1")
     assert found is not None
     assert found.document.state == "expired"
+
+
+async def spoil_a_row(requests: Any, name: str) -> None:
+    def job(connection: sqlite3.Connection) -> None:
+        connection.execute("UPDATE requests SET body = x'7b' WHERE id = ?", (name,))
+
+    await requests._database.write(job)
+
+
+async def spoil_a_document(requests: Any, name: str) -> None:
+    from services.adapters.firestore.documents import amend  # noqa: PLC0415
+
+    await requests._database.commit([amend(f"requests/{name}", {"body": b"{"})])
+
+
+SPOILS: dict[str, Callable[[Any, str], Awaitable[None]]] = {
+    "sqlite": spoil_a_row,
+    "firestore": spoil_a_document,
+}
+
+
+@pytest.mark.parametrize("adapter", SPOILS)
+async def test_a_document_that_does_not_decode_hides_no_other(
+    adapter: str, tmp_path: Path, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with REQUESTS[adapter](tmp_path, clock) as requests:
+        names = [f"r{number}" for number in range(6)]
+        await create(requests, *(document(name, deadline_at=at(60 + n)) for n, name in enumerate(names)))
+        for name in names[:3]:
+            await SPOILS[adapter](requests, name)
+
+        assert ids(await requests.waiting("acme", "interactive", START, 2)) == ["r3", "r4"]
+        assert ids(await requests.overdue(at(99), 9)) == ["r3", "r4", "r5"]
+        assert ids(await requests.waiting("acme", "interactive", START, 1)) == ["r3"]
+        with pytest.raises(Unavailable, match="r0"):
+            await requests.get("r0")
+        told = [record.message for record in caplog.records if "cannot be read" in record.message]
+        assert 3 == len(told) == requests.unreadable
+        assert all(sum(name in line for line in told) == 1 for name in names[:3])
 
 
 STATES: list[State] = ["accepted", "routed", "running", "completed", "failed", "cancelled", "expired"]

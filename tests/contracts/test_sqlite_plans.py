@@ -62,6 +62,7 @@ QUESTIONS: dict[str, Ask] = {
     "get": lambda database: requests(database).get("r1"),
     "waiting_tenants": lambda database: requests(database).waiting_tenants(START),
     "waiting": lambda database: requests(database).waiting("acme", "batch", START, 10),
+    "queued": lambda database: requests(database).queued("pool", "batch"),
     "overdue": lambda database: requests(database).overdue(START, 10),
     "lost": lambda database: requests(database).lost(START, 10),
     "running": lambda database: requests(database).running(10),

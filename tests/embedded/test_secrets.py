@@ -1,5 +1,6 @@
 """Keys, prompts and answers are nowhere in clear: not on the disk, not in logs, not in events."""
 
+import gzip
 import signal
 from collections.abc import Iterator
 from functools import partial
@@ -91,7 +92,13 @@ async def test_no_secret_lies_or_is_told_anywhere_in_clear(tmp_path: Path) -> No
 
 async def told_by_a_platform(engine: Upstream, folder: Path, config: str) -> dict[str, bytes]:
     """All that a platform wrote and said while it was used, by where."""
-    settings = {"PENSTOCK_CONFIG": config, "PENSTOCK_LOG_LEVEL": "debug", "PENSTOCK_JOB_EVERY_S": "1"}
+    backups = folder.with_name("backups")
+    settings = {
+        "PENSTOCK_CONFIG": config,
+        "PENSTOCK_LOG_LEVEL": "debug",
+        "PENSTOCK_JOB_EVERY_S": "1",
+        "PENSTOCK_BACKUP_DIR": str(backups),
+    }
     with (
         up(folder, **settings) as platform,
         started("events", "tail", "--json", "--data-dir", str(folder)) as tail,
@@ -103,4 +110,9 @@ async def told_by_a_platform(engine: Upstream, folder: Path, config: str) -> dic
         ended = await anyio.to_thread.run_sync(partial(platform.process.stop, signal.SIGTERM))
         events = await anyio.to_thread.run_sync(tail.end)
     places |= dict(files(folder))
+    archives = {
+        f"the backup {path.name}": gzip.decompress(path.read_bytes()) for path in backups.rglob("*.gz")
+    }
+    assert archives
+    places |= archives
     return places | {"log": ended.err.encode(), "events": events.out.encode(), "tail": events.err.encode()}

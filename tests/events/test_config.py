@@ -1,8 +1,10 @@
+import math
+import re
 from typing import Any
 
 import pytest
 
-from events.config import read
+from events.config import Fleet, read
 from events.words import Invalid
 
 
@@ -15,6 +17,36 @@ def document(**changed: Any) -> dict[str, Any]:
 
 def replicas(*urls: object) -> dict[str, Any]:
     return document(backends={"pool": {"replicas": urls}})
+
+
+def fleet(**said: object) -> dict[str, Any]:
+    return document(backends={"pool": {"replicas": ["http://10.0.0.5:8000"], "fleet": said}})
+
+
+def test_a_fleet_has_defaults_and_may_be_told() -> None:
+    assert Fleet(min=1, max=5, slots=4, boot_s=150.0) == read(document()).backends["pool"].fleet
+    told = read(fleet(min=0, max=3, slots=16, boot_s=20)).backends["pool"].fleet
+    assert Fleet(min=0, max=3, slots=16, boot_s=20.0) == told
+
+
+@pytest.mark.parametrize(
+    ("wrong", "sentence"),
+    [
+        ({"min": -1}, "backends.pool.fleet.min is -1: no fleet has fewer than 0 replicas."),
+        ({"min": 6}, "backends.pool.fleet.max is 5: it must be at least 6 (min) and at most 1000."),
+        ({"min": 0, "max": 0}, "backends.pool.fleet.max is 0: it must be at least 1 and at most 1000."),
+        ({"max": 1001}, "backends.pool.fleet.max is 1001: it must be at least 1 and at most 1000."),
+        ({"slots": 0}, "backends.pool.fleet.slots is 0: a replica has 1 to 4096 slots."),
+        ({"boot_s": -1}, "backends.pool.fleet.boot_s is -1: it must be 0 to 3600 seconds."),
+        ({"boot_s": math.nan}, "backends.pool.fleet.boot_s is nan: it must be 0 to 3600 seconds."),
+        ({"boot_s": math.inf}, "backends.pool.fleet.boot_s is inf: it must be 0 to 3600 seconds."),
+        ({"slotts": 4}, "slotts"),
+        ({"max": "many"}, "fleet.max"),
+    ],
+)
+def test_a_fleet_that_cannot_be_is_refused_with_what_to_say(wrong: dict[str, object], sentence: str) -> None:
+    with pytest.raises(Invalid, match=re.escape(sentence)):
+        read(fleet(**wrong))
 
 
 def test_a_model_may_have_another_name_where_it_is_served() -> None:

@@ -7,9 +7,9 @@ import pytest
 
 from events.catalog import KNOWN, subscriptions
 from events.envelope import Event, decode, type_of
-from events.export import catalog, render, schema_of
+from events.export import catalog, schema_of
 from events.reference import EXAMPLES, meaning, structs
-from services.cli.export import stale, write
+from services.cli.export import render, stale, write
 
 ROOT = Path(__file__).parents[2]
 

@@ -71,7 +71,7 @@ MUTANTS = (
     ),
     Mutant(
         name="acknowledged before it is stored",
-        file="services/embedded/consumer.py",
+        file="services/delivery/consumer.py",
         text="done = await asyncio.gather(*map(self._deliver, messages))",
         instead="await self._inbox.ack(self._name, [message.id for message in messages]); "
         "done = await asyncio.gather(*map(self._deliver, messages))",
@@ -81,8 +81,8 @@ MUTANTS = (
     Mutant(
         name="owed events are kept in memory only",
         file="services/dispatcher/run.py",
-        text="await self._write(document)\n        await pay(",
-        instead="await self._write(replace(document, owed=()))\n        await pay(",
+        text="await self._hold.write(document)",
+        instead="await self._hold.write(replace(document, owed=()))",
         scenario=dies_while_answering,
         found_by=requests_end_once,
     ),

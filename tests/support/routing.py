@@ -12,7 +12,7 @@ from events.config import Backend, Config, Model
 from events.usage import UsageRecord, UsageRecorded
 from events.words import Unavailable
 from services.front.front import Front
-from services.front.limits import Budget
+from services.front.limits import Budget, Limits
 from services.pool.pool import Pool
 from services.router.chat import Chat
 from services.router.credentials import mint
@@ -81,6 +81,7 @@ class Routed:
     tap: Tap
     exchanges: Exchanges
     recorder: UsageRecorder
+    budget: Budget
 
     def request(self, body: bytes) -> bytes:
         """A chat completion's request."""
@@ -95,21 +96,28 @@ class Routed:
 
 
 @asynccontextmanager
-async def routed(engine: str, deadlines: Deadlines | None = None) -> AsyncIterator[Routed]:
-    """A router for the model of an engine, with one key."""
-    tap, key, keys = Tap(), mint(), StoredKeys()
+async def routed(
+    *engines: str,
+    deadlines: Deadlines | None = None,
+    limits: Limits | None = None,
+    budget: int = 2**20,
+) -> AsyncIterator[Routed]:
+    """A router for the model of some engines, with one key."""
+    tap, key, keys, held = Tap(), mint(), StoredKeys(), Budget(budget)
     await keys.makes(key)
-    config = Config(backends={"pool": Backend(replicas=(engine,))}, models={MODEL: Model(backend="pool")})
+    config = Config(backends={"pool": Backend(replicas=engines)}, models={MODEL: Model(backend="pool")})
     pool = Pool(config)
     lingers = Lingers(started_s=0.001, other_s=0.001)
     recorder = UsageRecorder(tap, producer="p", source="/router", lingers=lingers, now=now)
-    exchanges = Exchanges(recorder, Metrics({}), deadlines or Deadlines(), now=now)
+    exchanges = Exchanges(recorder, Metrics({}), deadlines or Deadlines(), now=now, budget=held)
     exchanges.start()
     chat = Chat(Gate(keys.ring(), now), lambda: config, lambda: pool, exchanges)
-    front = Front(chat, render_refusal=render_refusal, budget=Budget(2**20))
+    front = Front(chat, render_refusal=render_refusal, limits=limits, budget=held)
     port = await front.listen("127.0.0.1", 0)
     try:
-        yield Routed(port=port, key=key, keys=keys, tap=tap, exchanges=exchanges, recorder=recorder)
+        yield Routed(
+            port=port, key=key, keys=keys, tap=tap, exchanges=exchanges, recorder=recorder, budget=held
+        )
     finally:
         tap.broken = False
         tap.open()

@@ -241,13 +241,17 @@ class Upstream:
 
     async def refuse(self) -> None:
         """Refuses new connections and drops those there are."""
-        if self._server is not None:
-            self._server.close()
+        self.accept_no_more()
         for line in list(self._lines):
             line.transport.abort()
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def accept_no_more(self) -> None:
+        """Refuses new connections; those there are stay."""
+        if self._server is not None:
+            self._server.close()
 
     def drop_idle(self) -> None:
         """Closes all connections, as an engine does whose keep-alive ended."""

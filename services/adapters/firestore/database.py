@@ -16,7 +16,7 @@ from google.cloud.firestore_v1.types import firestore
 
 from events.words import Conflict, Invalid, Unavailable
 from services.adapters.firestore.documents import Query, Stored, Write
-from services.adapters.firestore.wire import Wire
+from services.adapters.firestore.wire import COUNT, Wire
 
 T = TypeVar("T")
 _Options: TypeAlias = dict[str, Any]
@@ -76,6 +76,11 @@ class Api(Protocol):
         self, request: firestore.RunQueryRequest, *, retry: None, timeout: float, metadata: Any
     ) -> Awaitable[AsyncIterable[firestore.RunQueryResponse]]:
         """Documents by a query."""
+
+    def run_aggregation_query(
+        self, request: firestore.RunAggregationQueryRequest, *, retry: None, timeout: float, metadata: Any
+    ) -> Awaitable[AsyncIterable[firestore.RunAggregationQueryResponse]]:
+        """What is counted of a query's documents."""
 
     def commit(
         self, request: firestore.CommitRequest, *, retry: None, timeout: float, metadata: Any
@@ -162,6 +167,17 @@ class Database:
             return [self._wire.stored(answer.document) for answer in found if answer.HasField("document")]
 
         return await self._call("answer a query", work)
+
+    async def count(self, query: Query) -> int:
+        """How many documents a query finds; costs one read for every thousand of them."""
+        request = self._wire.count(query)
+
+        async def work(options: _Options) -> int:
+            answers = await self._api.run_aggregation_query(request, **options)
+            found = [firestore.RunAggregationQueryResponse.pb(answer) async for answer in answers]
+            return sum(answer.result.aggregate_fields[COUNT].integer_value for answer in found)
+
+        return await self._call("count", work)
 
     async def commit(self, writes: Sequence[Write]) -> list[int]:
         """All writes or none; the versions they leave (0 for a deletion).

@@ -22,6 +22,10 @@ KEYS: Final = "keys"
 KEY_IDS: Final = "key_ids"
 TENANTS: Final = "tenants"
 RING: Final = "ring"
+CONFIG: Final = "config"
+CONFIG_VERSIONS: Final = "config_versions"
+JOB_RECORDS: Final = "job_records"
+ADVICE: Final = "advice"
 DATA_KEYS: Final = "data_keys"
 
 # A query may ask for 30 combinations; the one with the most asks for these times the four final states.
@@ -53,6 +57,7 @@ DATA: Final = (
         composite=(
             ("state", "tenant", "lane", "deadline_at", "created_at", "not_before"),  # waiting
             ("state", "lane", "tenant", "deadline_at", "not_before"),  # waiting_tenants
+            ("spread", "state", "backend", "lane", "created_at"),  # queued
             ("spread", "state", "deadline_at"),  # overdue
             ("spread", "state", "lease_until"),  # lost, running
             ("spread", "state", "created_at"),  # stale
@@ -60,8 +65,8 @@ DATA: Final = (
             ("spread", "owing", "state", "expire_at"),  # forget
         ),
         bare=(
-            *("id", "state", "tenant", "lane", "created_at", "deadline_at", "expire_at", "not_before"),
-            *("lease_until", "owing", "written_at", "spread", "mark", "schema", "body"),
+            *("id", "state", "tenant", "lane", "backend", "created_at", "deadline_at", "expire_at"),
+            *("not_before", "lease_until", "owing", "written_at", "spread", "mark", "schema", "body"),
         ),
     ),
     Collection(
@@ -104,6 +109,10 @@ DATA: Final = (
     Collection(name=KEY_IDS, bare=("hash",)),
     Collection(name=TENANTS, bare=("mark", "schema", "body")),
     Collection(name=RING, bare=("name", "revision")),
+    Collection(name=CONFIG, bare=("version", "body", "at", "mark", "schema")),
+    Collection(name=CONFIG_VERSIONS, single=("version",), bare=("body", "at", "mark", "schema")),
+    Collection(name=JOB_RECORDS, bare=("mark", "schema", "body")),
+    Collection(name=ADVICE, bare=("mark", "schema", "body")),
 )
 
 # In a database of their own, which no data backup holds.

@@ -1,6 +1,7 @@
 """Documents of queued requests in Firestore: one read or one write for each step of a request."""
 
 import asyncio
+import dataclasses
 from collections.abc import Callable
 from datetime import datetime
 from typing import Final, get_args
@@ -23,6 +24,7 @@ from services.adapters.firestore.documents import (
     replace,
 )
 from services.adapters.firestore.indexes import REQUESTS, SPREADS, spread_of
+from services.adapters.reading import Reading, Row
 
 SCHEMA = 1
 
@@ -31,8 +33,6 @@ _LANES: Final[tuple[Lane, ...]] = get_args(Lane)
 _WAITING: Final = tuple(sorted(WAITING))
 _FINAL: Final = tuple(sorted(FINAL))
 _EVERYWHERE: Final[Condition] = ("spread", "in", SPREADS)
-
-_document = msgspec.json.Decoder(RequestDocument)
 
 
 class FirestoreRequests:
@@ -46,6 +46,12 @@ class FirestoreRequests:
     def __init__(self, database: Database, now: Callable[[], datetime]) -> None:
         self._database = database
         self._now = now
+        self._reading = Reading()
+
+    @property
+    def unreadable(self) -> int:
+        """How many documents were met that do not decode."""
+        return self._reading.unreadable
 
     async def create(self, document: RequestDocument) -> Versioned:
         """Stores a new document; where the id is taken, the stored one is returned unchanged."""
@@ -55,8 +61,8 @@ class FirestoreRequests:
                 return Versioned(document=document, version=await self._write(document, version, mark))
             except Moved:
                 stored = await self._database.get(_path(document.id))
-            if stored is not None and _kept(stored, mark, self._now()):
-                return _versioned(stored)
+            if stored is not None and self._kept(stored, mark):
+                return self._reading.one(_row(stored))
             # In place of one whose time is over, the chain of versions goes on: its writers must not win.
             version = ABSENT if stored is None else stored.version
         raise Unavailable(f"Request {document.id} could not be created: others write it all the time.")
@@ -64,7 +70,7 @@ class FirestoreRequests:
     async def get(self, request_id: str) -> Versioned | None:
         """A document and its version; None where there is none or its time is over."""
         stored = await self._database.get(_path(request_id), fields=("body",))
-        found = None if stored is None else _versioned(stored)
+        found = None if stored is None else self._reading.one(_row(stored))
         return found if found is not None and self._now() < found.document.expire_at else None
 
     async def replace(self, document: RequestDocument, version: int) -> int:
@@ -86,16 +92,29 @@ class FirestoreRequests:
 
     async def waiting(self, tenant: str, lane: Lane, now: datetime, limit: int) -> list[Versioned]:
         """Requests to claim at `now`, by deadline, then by creation."""
-        found = await self._database.find(
-            Query(
-                collection=REQUESTS,
-                where=(("tenant", "==", tenant), *_claimable(lane, now)),
-                order=("deadline_at", "created_at", "not_before"),
-                limit=limit,
-                fields=("body",),
-            )
+        query = Query(
+            collection=REQUESTS,
+            where=(("tenant", "==", tenant), *_claimable(lane, now)),
+            order=("deadline_at", "created_at", "not_before"),
+            fields=("body",),
         )
-        return [_versioned(stored) for stored in found]
+        return await self._first(limit, query)
+
+    async def queued(self, backend: str, lane: Lane) -> tuple[int, datetime | None]:
+        """How many requests wait there for a slot, and when the oldest of them was created."""
+        there: tuple[Condition, ...] = (("backend", "==", backend), ("lane", "==", lane))
+        query = Query(
+            collection=REQUESTS,
+            where=(_EVERYWHERE, ("state", "==", "routed"), *there),
+            order=("created_at",),
+            fields=("created_at",),
+        )
+        oldest = await self._database.find(dataclasses.replace(query, limit=1))
+        if not oldest:
+            return 0, None
+        created_at = oldest[0].fields["created_at"]
+        assert isinstance(created_at, datetime)
+        return await self._database.count(query), created_at
 
     async def overdue(self, now: datetime, limit: int) -> list[Versioned]:
         """Requests whose deadline passed before they were begun, by deadline."""
@@ -165,16 +184,21 @@ class FirestoreRequests:
             tenants.append(str(found[0].fields["tenant"]))
 
     async def _all(self, order: str, limit: int, *where: Condition) -> list[Versioned]:
-        found = await self._database.find(
-            Query(
-                collection=REQUESTS,
-                where=(_EVERYWHERE, *where),
-                order=(order,),
-                limit=limit,
-                fields=("body",),
-            )
-        )
-        return [_versioned(stored) for stored in found]
+        query = Query(collection=REQUESTS, where=(_EVERYWHERE, *where), order=(order,), fields=("body",))
+        return await self._first(limit, query)
+
+    async def _first(self, limit: int, query: Query) -> list[Versioned]:
+        async def find(limit: int) -> list[Versioned]:
+            found = await self._database.find(dataclasses.replace(query, limit=limit))
+            return self._reading.some(map(_row, found))
+
+        return await self._reading.first(limit, find)
+
+    def _kept(self, stored: Stored, mark: bytes) -> bool:
+        """Whether it is our own, or another one whose time is not over."""
+        if stored.fields["mark"] == mark:
+            return True
+        return self._now() < self._reading.one(_row(stored)).document.expire_at
 
 
 def _path(request_id: str) -> str:
@@ -199,6 +223,7 @@ def _fields(document: RequestDocument, now: datetime, mark: bytes) -> Fields:
         "state": document.state,
         "tenant": document.tenant,
         "lane": document.lane,
+        "backend": document.backend or "",
         "created_at": document.created_at,
         "deadline_at": document.deadline_at,
         "expire_at": document.expire_at,
@@ -213,12 +238,7 @@ def _fields(document: RequestDocument, now: datetime, mark: bytes) -> Fields:
     }
 
 
-def _kept(stored: Stored, mark: bytes, now: datetime) -> bool:
-    """Whether it is our own, or another one whose time is not over."""
-    return stored.fields["mark"] == mark or now < _versioned(stored).document.expire_at
-
-
-def _versioned(stored: Stored) -> Versioned:
+def _row(stored: Stored) -> Row:
     body = stored.fields["body"]
     assert isinstance(body, bytes)
-    return Versioned(document=_document.decode(body), version=stored.version)
+    return stored.path, stored.version, body

@@ -15,6 +15,8 @@ _Write: Final = write.Write.pb()
 _StructuredQuery: Final = query.StructuredQuery.pb()
 _Cursor: Final = query.Cursor.pb()
 
+COUNT: Final = "count"
+
 _NAME = "__name__"
 _SECOND_NS = 1_000_000_000
 _OPERATORS: Final = {
@@ -60,6 +62,14 @@ class Wire:
         request = firestore.RunQueryRequest.pb()(parent=parent)
         request.structured_query.CopyFrom(self._query(asked))
         return cast(firestore.RunQueryRequest, firestore.RunQueryRequest.wrap(request))
+
+    def count(self, asked: Query) -> firestore.RunAggregationQueryRequest:
+        """Asks how many documents a query finds, without reading them."""
+        request = firestore.RunAggregationQueryRequest.pb()(parent=self._root)
+        counting = request.structured_aggregation_query
+        counting.structured_query.CopyFrom(self._query(asked))
+        counting.aggregations.add(alias=COUNT).count.SetInParent()
+        return cast(firestore.RunAggregationQueryRequest, firestore.RunAggregationQueryRequest.wrap(request))
 
     def stored(self, found: Any) -> Stored:
         """A document as it was read."""

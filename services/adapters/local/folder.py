@@ -1,5 +1,6 @@
 """The data folder: one platform process at a time, and where that process can be reached."""
 
+import logging
 import os
 import sys
 from pathlib import Path
@@ -7,6 +8,13 @@ from pathlib import Path
 import msgspec
 
 from events.words import Conflict, Invalid, Record
+from services.adapters.local.draft import make_draft
+
+OWNER_ONLY = 0o700
+OTHERS = 0o077
+LOCK = "lock"
+
+log = logging.getLogger("penstock.folder")
 
 
 class Running(Record):
@@ -22,62 +30,129 @@ class DataFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._announcement = path / "running.json"
         self._lock: int | None = None
+        self._announced: int | None = None
 
     def prepare(self) -> None:
-        """Makes the folder. Raises `Invalid` where that cannot be."""
+        """Makes the folder, or closes the one there is to others. Raises `Invalid` where that cannot be."""
         try:
-            self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self.path.mkdir(parents=True, exist_ok=True, mode=OWNER_ONLY)
+            if sys.platform != "win32" and self.path.stat().st_mode & OTHERS:
+                self._close_to_others()
         except OSError as error:
             raise Invalid(f"The data folder {self.path} cannot be made: {error.strerror}.") from error
-        if not os.access(self.path, os.W_OK):
+        if not os.access(self.path, os.W_OK | os.X_OK):
             raise Invalid(
                 f"The data folder {self.path} cannot be written to; choose another with --data-dir."
             )
+
+    def _close_to_others(self) -> None:
+        """Nobody's home, /tmp or project is closed to others because somebody named it as a data folder."""
+        empty = not any(self.path.iterdir())
+        if self.path.stat().st_uid != os.geteuid() or not (empty or (self.path / LOCK).exists()):
+            raise Invalid(
+                f"The folder {self.path} is open to other users, and is not one of Penstock's. Name a "
+                f"folder of its own, such as: --data-dir {self.path / 'penstock'}."
+            )
+        self.path.chmod(OWNER_ONLY)
+        for file in self.path.glob("*.db*"):  # made when a platform took no care of their modes
+            file.chmod(file.stat().st_mode & OWNER_ONLY)
+        if self.path.stat().st_mode & OTHERS:
+            raise Invalid(
+                f"The data folder {self.path} cannot be closed to other users on its file system; choose "
+                "another with --data-dir."
+            )
+        if not empty:
+            log.warning("the data folder %s was open to other users; its mode is 0700 now", self.path)
 
     def lock(self) -> None:
         """Proves that no other platform lives here; raises `Conflict` if one does. The system drops
         the lock when this process dies, however it dies.
         """
-        descriptor = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT, 0o600)
         try:
-            _lock_exclusively(descriptor)
+            self._lock = os.open(self.path / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+            locked = _lock_exclusively(self._lock)
         except OSError as error:
-            os.close(descriptor)
+            raise Invalid(f"{self.path / LOCK} cannot be locked: {error.strerror}.") from error
+        if not locked:
+            self._let_go()
             running = self.running()
             who = f" at {running.url} (pid {running.pid})" if running else ""
             raise Conflict(
                 f"Another penstock runs on {self.path}{who}. Stop it, or choose another --data-dir."
-            ) from error
-        self._lock = descriptor
+            )
 
     def unlock(self) -> None:
         """Lets another platform live here."""
-        (self.path / "running.json").unlink(missing_ok=True)
+        self.withdraw()
+        self._let_go()
+
+    def _let_go(self) -> None:
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
 
     def announce(self, running: Running) -> None:
-        """Says where this platform listens, for the commands that look for it."""
-        draft = self.path / ".running.json"
-        draft.write_bytes(msgspec.json.encode(running))
-        draft.rename(self.path / "running.json")
+        """Says where this platform listens, for the commands that look for it.
+
+        The file is locked while its writer lives, so that what a killed platform left behind is not
+        believed. It is locked before it has its name: whoever looks takes no lock from anybody.
+        """
+        descriptor, draft = make_draft(self._announcement)
+        os.write(descriptor, msgspec.json.encode(running))
+        if sys.platform == "win32":  # an open file cannot be renamed there
+            os.close(descriptor)
+        else:
+            _lock_exclusively(descriptor)
+            self._announced = descriptor
+        draft.replace(self._announcement)
+
+    def withdraw(self) -> None:
+        """Nobody finds this platform any more: its port is about to be free for others."""
+        self._announcement.unlink(missing_ok=True)
+        if self._announced is not None:
+            os.close(self._announced)
+            self._announced = None
 
     def running(self) -> Running | None:
-        """Where a platform listens, if one said so."""
+        """Where a platform listens, if one that lives said so. Raises `Invalid` where that cannot be read."""
         try:
-            return msgspec.json.decode((self.path / "running.json").read_bytes(), type=Running)
-        except (OSError, msgspec.DecodeError):
+            with self._announcement.open("rb") as file:
+                return msgspec.json.decode(file.read(), type=Running) if _is_locked(file.fileno()) else None
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise Invalid(f"{self._announcement} cannot be read: {error.strerror}.") from error
+        except ValueError:
             return None
 
 
-def _lock_exclusively(descriptor: int) -> None:
-    if sys.platform == "win32":
-        import msvcrt  # noqa: PLC0415  (exists only there)
+if sys.platform == "win32":
+    import msvcrt
 
-        msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-    else:
-        import fcntl  # noqa: PLC0415  (exists only here)
+    def _lock_exclusively(descriptor: int) -> bool:
+        try:
+            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+        except OSError:
+            return False
+        return True
 
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    def _is_locked(descriptor: int) -> bool:
+        return True
+
+else:
+    import fcntl
+
+    def _lock_exclusively(descriptor: int) -> bool:
+        return _locks(descriptor, fcntl.LOCK_EX)
+
+    def _is_locked(descriptor: int) -> bool:
+        return not _locks(descriptor, fcntl.LOCK_SH)
+
+    def _locks(descriptor: int, kind: int) -> bool:
+        try:
+            fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True

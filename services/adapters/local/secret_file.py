@@ -5,40 +5,37 @@ from collections.abc import Callable
 from pathlib import Path
 
 from events.words import Invalid
-
-OWNER_ONLY = 0o600
+from services.adapters.local.draft import make_draft, sync_folder
 
 
 def read_or_create(path: Path, make: Callable[[], str]) -> str:
-    """The secret in the file, made at its first use; the file appears whole, with mode 0600."""
+    """The secret in the file, made at its first use. Raises `Invalid` where it cannot be read or made."""
     try:
-        return _read(path)
+        secret = path.read_text(encoding="ascii").strip()
     except FileNotFoundError:
-        pass
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, OWNER_ONLY)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(make() + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    draft.rename(path)
-    _sync_folder(path.parent)
-    return _read(path)
-
-
-def _read(path: Path) -> str:
-    secret = path.read_text().strip()
+        secret = make()
+        write(path, secret)
+    except OSError as error:
+        raise Invalid(f"{path} cannot be read: {error.strerror}.") from error
+    except UnicodeDecodeError:
+        secret = ""
     if not secret:
-        raise Invalid(f"{path} is empty: restore it from your copy, or move it away to start afresh.")
+        raise Invalid(f"{path} holds no key: restore it from your copy, or move it away to start afresh.")
     return secret
 
 
-def _sync_folder(folder: Path) -> None:
-    """Makes the new name durable: a key lost with the power would take what it sealed along."""
-    if os.name == "nt":
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
+def write(path: Path, secret: str) -> None:
+    """Keeps a secret, in place of the one there was: it appears whole and durable, with mode 0600.
+
+    A key lost with the power would take what it sealed along.
+    """
     try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        descriptor, draft = make_draft(path)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(secret + "\n")
+            file.flush()
+            os.fsync(descriptor)
+        draft.replace(path)
+        sync_folder(path.parent)
+    except OSError as error:
+        raise Invalid(f"{path} cannot be written: {error.strerror}.") from error

@@ -13,7 +13,7 @@ from events.catalog import Subscription
 from events.words import Invalid
 from services.adapters import bell, redelivery
 from services.adapters.bell import Bell
-from services.adapters.dead_letter import DeadLetter
+from services.adapters.dead_letter import KEPT, DeadLetter
 from services.adapters.watch import Watch, Watchers
 
 
@@ -124,10 +124,12 @@ class MemoryBus:
 
     async def dead_letters(self, limit: int) -> list[DeadLetter]:
         """The newest dead letters, newest first."""
+        self._forget_dead()
         return list(islice(reversed(self._dead_letters.values()), limit))
 
     async def replay(self, dead_letter_id: str) -> bool:
         """Puts a dead letter back on its subscription as if new; False where there is none."""
+        self._forget_dead()
         dead = self._dead_letters.pop(dead_letter_id, None)
         if dead is not None:
             self._queues[dead.subscription].add(dead.message, self._now())
@@ -153,7 +155,13 @@ class MemoryBus:
             if delivery.attempt >= retry.attempts:
                 self._bury(queue, delivery.message.id, redelivery.unanswered(retry))
 
+    def _forget_dead(self) -> None:
+        until = self._now() - KEPT
+        for dead in [dead for dead in self._dead_letters.values() if dead.dead_at <= until]:
+            del self._dead_letters[dead.id]
+
     def _bury(self, queue: _Queue, id: str, reason: str) -> None:
+        self._forget_dead()
         delivery = queue.deliveries.pop(id, None)
         if delivery is not None:
             dead = DeadLetter(

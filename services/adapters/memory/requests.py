@@ -61,6 +61,12 @@ class MemoryRequests:
         claimable = [doc for doc in mine if _claimable(doc, now)]
         return self._first(limit, sorted(claimable, key=lambda doc: (doc.deadline_at, doc.created_at)))
 
+    async def queued(self, backend: str, lane: Lane) -> tuple[int, datetime | None]:
+        """How many requests wait there for a slot, and when the oldest of them was created."""
+        waiting = [doc for doc in self._documents() if doc.state == "routed" and doc.backend == backend]
+        created = [doc.created_at for doc in waiting if doc.lane == lane]
+        return len(created), min(created, default=None)
+
     async def overdue(self, now: datetime, limit: int) -> list[Versioned]:
         """Requests whose deadline passed before they were begun, by deadline."""
         found = [doc for doc in self._documents() if doc.state in WAITING and doc.deadline_at <= now]

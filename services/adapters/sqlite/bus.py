@@ -20,6 +20,9 @@ from services.adapters.sqlite.deliveries import Leased, row
 from services.adapters.sqlite.mailbox import Mailbox
 from services.adapters.watch import Watch, Watchers
 
+TIDY_EVERY = timedelta(hours=1)
+TIDY_AT_ONCE = 100
+
 # A message on its way to a mailbox, and whether it is stored leased.
 _Parcel: TypeAlias = tuple[Mailbox, Message, bool]
 
@@ -37,6 +40,7 @@ class SqliteBus:
         self._boxes: dict[str, Mailbox] = {}
         self._by_topic: dict[str, list[Mailbox]] = {}
         self._watchers = Watchers()
+        self._tidy_at = now()
 
     @classmethod
     async def open(cls, database: Database, now: Callable[[], datetime]) -> "SqliteBus":
@@ -102,6 +106,7 @@ class SqliteBus:
         """Waits until there is a message, and leases at most `limit` of them, oldest first."""
         box = self._box(subscription_name)
         while True:
+            await self._tidy()
             stroke = box.bell.stroke
             if taken := box.take(limit, self._now()):
                 return taken
@@ -109,6 +114,16 @@ class SqliteBus:
             if leased.messages:
                 return leased.messages
             await box.wait(stroke, limit, self._pause(box, leased.next_due))
+
+    async def _tidy(self) -> None:
+        """Forgets dead letters whose time is over, now and then; receivers wake often enough for that."""
+        now = self._now()
+        if now < self._tidy_at:
+            return
+        self._tidy_at = now + TIDY_EVERY
+        forgotten = await self._database.write(partial(deliveries.forget_dead, now, TIDY_AT_ONCE))
+        if forgotten == TIDY_AT_ONCE:  # the rest with the next look
+            self._tidy_at = now
 
     async def _lease(self, box: Mailbox, limit: int) -> Leased:
         leasing = self._database.write(partial(deliveries.lease, box.subscription, limit, self._now()))
@@ -144,7 +159,7 @@ class SqliteBus:
     async def dead_letters(self, limit: int) -> list[DeadLetter]:
         """The newest dead letters, newest first."""
         topics = {name: box.subscription.topic for name, box in self._boxes.items()}
-        return await self._database.read(partial(deliveries.dead_letters, topics, limit))
+        return await self._database.read(partial(deliveries.dead_letters, topics, self._now(), limit))
 
     async def replay(self, dead_letter_id: str) -> bool:
         """Puts a dead letter back on its subscription as if new; False where there is none."""

@@ -11,7 +11,7 @@ from events.bus import Message
 from events.catalog import Subscription
 from events.words import Record
 from services.adapters import redelivery
-from services.adapters.dead_letter import DeadLetter
+from services.adapters.dead_letter import KEPT, DeadLetter
 from services.adapters.sqlite.schema import micros, moment
 
 Row: TypeAlias = tuple[bool, bool, int, int, int, str, str, bytes, bytes]
@@ -56,7 +56,11 @@ _UNBURY = """
 """
 _DEAD_LETTERS = """
     SELECT id, subscription, reason, dead_at, message_id, attributes, data, published_at, attempt
-    FROM dead_letters ORDER BY seq DESC LIMIT ?
+    FROM dead_letters WHERE dead_at > ? ORDER BY seq DESC LIMIT ?
+"""
+# The oldest come first in the table, so that this looks at no more rows than it may delete.
+_FORGET_DEAD = """
+    DELETE FROM dead_letters WHERE dead_at <= ? AND seq IN (SELECT seq FROM dead_letters ORDER BY seq LIMIT ?)
 """
 
 _attributes = msgspec.json.Decoder(dict[str, str])
@@ -168,7 +172,8 @@ def bury(name: str, id: str, reason: str, now: datetime, connection: sqlite3.Con
 def unbury(dead_letter_id: str, now: datetime, connection: sqlite3.Connection) -> str | None:
     """Puts a dead letter back, its attempts counted from the beginning; returns its subscription."""
     found = connection.execute(
-        "SELECT subscription FROM dead_letters WHERE id = ?", (dead_letter_id,)
+        "SELECT subscription FROM dead_letters WHERE id = ? AND dead_at > ?",
+        (dead_letter_id, micros(now - KEPT)),
     ).fetchone()
     if found is None:
         return None
@@ -177,7 +182,14 @@ def unbury(dead_letter_id: str, now: datetime, connection: sqlite3.Connection) -
     return str(found[0])
 
 
-def dead_letters(topics: Mapping[str, str], limit: int, connection: sqlite3.Connection) -> list[DeadLetter]:
+def forget_dead(now: datetime, limit: int, connection: sqlite3.Connection) -> int:
+    """Deletes the dead letters among the `limit` oldest whose time is over by `now`; how many."""
+    return connection.execute(_FORGET_DEAD, (micros(now - KEPT), limit)).rowcount
+
+
+def dead_letters(
+    topics: Mapping[str, str], now: datetime, limit: int, connection: sqlite3.Connection
+) -> list[DeadLetter]:
     """The newest dead letters; `topics` gives the topic of each subscription."""
     return [
         DeadLetter(
@@ -188,7 +200,7 @@ def dead_letters(topics: Mapping[str, str], limit: int, connection: sqlite3.Conn
             message=_message(topics[name], (message_id, *message)),
         )
         for dead_letter_id, name, reason, dead_at, message_id, *message in connection.execute(
-            _DEAD_LETTERS, (limit,)
+            _DEAD_LETTERS, (micros(now - KEPT), limit)
         )
     ]
 

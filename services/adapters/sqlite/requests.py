@@ -10,24 +10,25 @@ import msgspec
 
 from events.requests import RequestDocument, Versioned
 from events.words import Conflict, Lane
+from services.adapters.reading import Reading, Row
 from services.adapters.sqlite.database import Database
-from services.adapters.sqlite.schema import micros
+from services.adapters.sqlite.schema import micros, moment
 
 _Values: TypeAlias = tuple[str | int, ...]
 
-_BY_ID = "SELECT version, body FROM requests WHERE id = ?"
-_GET = "SELECT version, body FROM requests WHERE id = ? AND expire_at > ?"
+_BY_ID = "SELECT id, version, body FROM requests WHERE id = ?"
+_GET = "SELECT id, version, body FROM requests WHERE id = ? AND expire_at > ?"
 _STORE = """
     INSERT OR REPLACE INTO requests (
-        state, tenant, lane, created_at, deadline_at, expire_at,
+        state, tenant, lane, backend, created_at, deadline_at, expire_at,
         not_before, lease_until, owing, written_at, body, id, version
-    ) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    ) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
 _REPLACE = """
     UPDATE requests SET (
-        state, tenant, lane, created_at, deadline_at, expire_at,
+        state, tenant, lane, backend, created_at, deadline_at, expire_at,
         not_before, lease_until, owing, written_at, body, version
-    ) = (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    ) = (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
     WHERE id = ? AND version = ?
 """
 # One step of an index for each tenant that waits, however many requests each has.
@@ -48,35 +49,36 @@ _WAITING_TENANTS = """
     )
 """
 _WAITING = """
-    SELECT version, body FROM requests
+    SELECT id, version, body FROM requests
     WHERE state = 'routed' AND tenant = ? AND lane = ? AND deadline_at > ? AND not_before <= ?
     ORDER BY deadline_at, created_at, seq LIMIT ?
 """
+_QUEUED = """
+    SELECT count(*), min(created_at) FROM requests WHERE state = 'routed' AND backend = ? AND lane = ?
+"""
 _OVERDUE = """
-    SELECT version, body FROM requests WHERE state IN ('accepted', 'routed') AND deadline_at <= ?
+    SELECT id, version, body FROM requests WHERE state IN ('accepted', 'routed') AND deadline_at <= ?
     ORDER BY deadline_at LIMIT ?
 """
 _LOST = """
-    SELECT version, body FROM requests WHERE state = 'running' AND lease_until < ?
+    SELECT id, version, body FROM requests WHERE state = 'running' AND lease_until < ?
     ORDER BY lease_until LIMIT ?
 """
 _RUNNING = """
-    SELECT version, body FROM requests WHERE state = 'running' ORDER BY lease_until LIMIT ?
+    SELECT id, version, body FROM requests WHERE state = 'running' ORDER BY lease_until LIMIT ?
 """
 _STALE = """
-    SELECT version, body FROM requests WHERE state = 'accepted' AND created_at < ?
+    SELECT id, version, body FROM requests WHERE state = 'accepted' AND created_at < ?
     ORDER BY created_at LIMIT ?
 """
 _OWING = """
-    SELECT version, body FROM requests WHERE owing = 1 AND written_at < ? ORDER BY written_at LIMIT ?
+    SELECT id, version, body FROM requests WHERE owing = 1 AND written_at < ? ORDER BY written_at LIMIT ?
 """
 _ENDED = """
     SELECT id FROM requests
     WHERE owing = 0 AND state IN ('completed', 'failed', 'cancelled', 'expired') AND expire_at <= ?
     ORDER BY expire_at LIMIT ?
 """
-
-_document = msgspec.json.Decoder(RequestDocument)
 
 
 class SqliteRequests:
@@ -89,14 +91,21 @@ class SqliteRequests:
     def __init__(self, database: Database, now: Callable[[], datetime]) -> None:
         self._database = database
         self._now = now
+        self._reading = Reading()
+
+    @property
+    def unreadable(self) -> int:
+        """How many documents were met that do not decode."""
+        return self._reading.unreadable
 
     async def create(self, document: RequestDocument) -> Versioned:
         """Stores a new document; where the id is taken, the stored one is returned unchanged."""
-        return await self._database.write(partial(_create, document, self._now()))
+        return await self._database.write(partial(_create, document, self._now(), self._reading))
 
     async def get(self, request_id: str) -> Versioned | None:
         """A document and its version; None where there is none or its time is over."""
-        return await self._database.read(partial(_get, request_id, self._now()))
+        values = (request_id, micros(self._now()))
+        return await self._database.read(partial(_one, _GET, values, self._reading))
 
     async def replace(self, document: RequestDocument, version: int) -> int:
         """Writes the document if it still has `version`, and returns the new one; else raises `Conflict`."""
@@ -108,27 +117,31 @@ class SqliteRequests:
 
     async def waiting(self, tenant: str, lane: Lane, now: datetime, limit: int) -> list[Versioned]:
         """Requests to claim at `now`, by deadline, then by creation."""
-        return await self._list(_WAITING, tenant, lane, micros(now), micros(now), limit)
+        return await self._list(limit, _WAITING, tenant, lane, micros(now), micros(now))
+
+    async def queued(self, backend: str, lane: Lane) -> tuple[int, datetime | None]:
+        """How many requests wait there for a slot, and when the oldest of them was created."""
+        return await self._database.read(partial(_queued, backend, lane))
 
     async def overdue(self, now: datetime, limit: int) -> list[Versioned]:
         """Requests whose deadline passed before they were begun, by deadline."""
-        return await self._list(_OVERDUE, micros(now), limit)
+        return await self._list(limit, _OVERDUE, micros(now))
 
     async def lost(self, before: datetime, limit: int) -> list[Versioned]:
         """Running requests whose lease ended before `before`, by its end."""
-        return await self._list(_LOST, micros(before), limit)
+        return await self._list(limit, _LOST, micros(before))
 
     async def running(self, limit: int) -> list[Versioned]:
         """Running requests, by the end of their lease."""
-        return await self._list(_RUNNING, limit)
+        return await self._list(limit, _RUNNING)
 
     async def stale(self, before: datetime, limit: int) -> list[Versioned]:
         """Requests created before `before` and not routed yet, by creation."""
-        return await self._list(_STALE, micros(before), limit)
+        return await self._list(limit, _STALE, micros(before))
 
     async def owing(self, before: datetime, limit: int) -> list[Versioned]:
         """Documents that owe events and were last written before `before`, by that time."""
-        return await self._list(_OWING, micros(before), limit)
+        return await self._list(limit, _OWING, micros(before))
 
     async def forget(self, now: datetime, limit: int) -> list[str]:
         """Deletes documents whose time is over by `now`, and returns their ids.
@@ -137,22 +150,23 @@ class SqliteRequests:
         """
         return await self._database.write(partial(_forget, now, limit))
 
-    async def _list(self, query: str, *values: str | int) -> list[Versioned]:
-        return await self._database.read(partial(_all, query, values))
+    async def _list(self, limit: int, query: str, *values: str | int) -> list[Versioned]:
+        async def find(limit: int) -> list[Versioned]:
+            return await self._database.read(partial(_all, query, (*values, limit), self._reading))
+
+        return await self._reading.first(limit, find)
 
 
-def _create(document: RequestDocument, now: datetime, connection: sqlite3.Connection) -> Versioned:
-    found = _one(_BY_ID, (document.id,), connection)
+def _create(
+    document: RequestDocument, now: datetime, reading: Reading, connection: sqlite3.Connection
+) -> Versioned:
+    found = _one(_BY_ID, (document.id,), reading, connection)
     if found is not None and now < found.document.expire_at:
         return found
     # In place of one whose time is over, the chain of versions goes on: its writers must not win.
     version = 1 if found is None else found.version + 1
     connection.execute(_STORE, (*_row(document, now), document.id, version))
     return Versioned(document=document, version=version)
-
-
-def _get(request_id: str, now: datetime, connection: sqlite3.Connection) -> Versioned | None:
-    return _one(_GET, (request_id, micros(now)), connection)
 
 
 def _replace(document: RequestDocument, version: int, now: datetime, connection: sqlite3.Connection) -> int:
@@ -168,6 +182,7 @@ def _row(document: RequestDocument, now: datetime) -> tuple[str | int | bytes, .
         document.state,
         document.tenant,
         document.lane,
+        document.backend or "",
         micros(document.created_at),
         micros(document.deadline_at),
         micros(document.expire_at),
@@ -179,20 +194,22 @@ def _row(document: RequestDocument, now: datetime) -> tuple[str | int | bytes, .
     )
 
 
-def _one(query: str, values: _Values, connection: sqlite3.Connection) -> Versioned | None:
-    found = _all(query, values, connection)
-    return found[0] if found else None
+def _one(query: str, values: _Values, reading: Reading, connection: sqlite3.Connection) -> Versioned | None:
+    row: Row | None = connection.execute(query, values).fetchone()
+    return None if row is None else reading.one(row)
 
 
-def _all(query: str, values: _Values, connection: sqlite3.Connection) -> list[Versioned]:
-    return [
-        Versioned(document=_document.decode(body), version=version)
-        for version, body in connection.execute(query, values)
-    ]
+def _all(query: str, values: _Values, reading: Reading, connection: sqlite3.Connection) -> list[Versioned]:
+    return reading.some(connection.execute(query, values))
 
 
 def _waiting_tenants(now: datetime, connection: sqlite3.Connection) -> list[tuple[str, Lane]]:
     return sorted(connection.execute(_WAITING_TENANTS, (micros(now),)).fetchall())
+
+
+def _queued(backend: str, lane: Lane, connection: sqlite3.Connection) -> tuple[int, datetime | None]:
+    count, oldest = connection.execute(_QUEUED, (backend, lane)).fetchone()
+    return count, None if oldest is None else moment(oldest)
 
 
 def _forget(now: datetime, limit: int, connection: sqlite3.Connection) -> list[str]:

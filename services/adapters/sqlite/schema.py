@@ -151,7 +151,37 @@ _KEYS = (
     "INSERT INTO ring VALUES (0)",
 )
 
+_JOBS = (
+    """
+    CREATE TABLE job_records (
+        job TEXT PRIMARY KEY,
+        version INTEGER NOT NULL,
+        body BLOB NOT NULL
+    ) WITHOUT ROWID
+    """,
+)
+
+_ADVICE = (
+    """
+    CREATE TABLE advice (
+        backend TEXT PRIMARY KEY,
+        version INTEGER NOT NULL,
+        body BLOB NOT NULL
+    ) WITHOUT ROWID
+    """,
+)
+
+_QUEUED = (
+    "ALTER TABLE requests ADD COLUMN backend TEXT NOT NULL DEFAULT ''",
+    """
+    UPDATE requests SET backend = json_extract(CAST(body AS TEXT), '$.backend')
+    WHERE state = 'routed' AND json_valid(CAST(body AS TEXT))
+        AND json_extract(CAST(body AS TEXT), '$.backend') IS NOT NULL
+    """,
+    "CREATE INDEX requests_queued ON requests (backend, lane, created_at) WHERE state = 'routed'",
+)
+
 DATA = Schema(
     application_id=0x50454E53,  # "PENS"
-    steps=((*_BUS, *_LEDGER, *_REQUESTS, *_BODIES, *_KEYS),),
+    steps=((*_BUS, *_LEDGER, *_REQUESTS, *_BODIES, *_KEYS), (*_JOBS, *_ADVICE, *_QUEUED)),
 )

@@ -1,19 +1,39 @@
 """`penstock chat`."""
 
-import sys
-
 import click
 import msgspec
 
 from events.words import Invalid, PenstockError, Unavailable
 from services.cli import options, platform
+from services.cli.entered import a_line, is_piped, piped
 
 Turn = dict[str, str]
 
 
+class _Delta(msgspec.Struct):
+    content: str | None = None
+
+
+class _Choice(msgspec.Struct):
+    delta: _Delta = msgspec.field(default_factory=_Delta)
+
+
+class _Problem(msgspec.Struct):
+    message: str
+
+
+class _Event(msgspec.Struct):
+    choices: list[_Choice] = []
+    error: _Problem | None = None
+
+    @property
+    def text(self) -> str:
+        return (self.choices[0].delta.content or "") if self.choices else ""
+
+
 @click.command()
 @click.argument("prompt", required=False)
-@click.option("--model", help="Which model [default: the first one there is].")
+@click.option("--model", callback=a_line, help="Which model [default: the first one there is].")
 @click.option("--system", help="What the model should know about its role.")
 @options.data_dir
 @click.option("--json", "as_json", is_flag=True, help="Print the answer's events as JSON lines.")
@@ -24,15 +44,24 @@ def command(
 
     With PROMPT (or text on standard input) it answers once; without, it goes on until Ctrl-D.
     """
+    if prompt is None and is_piped():
+        prompt = _text(piped())
+    if prompt is not None and not prompt.strip():
+        raise Invalid("There is nothing to ask: the prompt is empty.")
     there = platform.find(data_dir)
-    name = model or there.public("GET", "/v1/models")["data"][0]["id"]
+    name = model or there.first_model()
     turns: list[Turn] = [{"role": "system", "content": system}] if system else []
-    if prompt is None and not sys.stdin.isatty():
-        prompt = sys.stdin.read()
     if prompt is not None:
         _ask(there, name, [*turns, {"role": "user", "content": prompt}], as_json=as_json)
     else:
         _converse(there, name, turns, as_json=as_json)
+
+
+def _text(content: bytes) -> str:
+    try:
+        return content.decode()
+    except UnicodeDecodeError as error:
+        raise Invalid("Standard input is not UTF-8 text.") from error
 
 
 def _converse(there: platform.Platform, model: str, turns: list[Turn], *, as_json: bool) -> None:
@@ -61,24 +90,18 @@ def _ask(there: platform.Platform, model: str, turns: list[Turn], *, as_json: bo
             break
         if not line.startswith(b"data:"):
             continue
-        event = msgspec.json.decode(line[5:])
+        event = platform.read(line[5:], _Event, there.url)
         if as_json:
             click.echo(line[5:].strip())
-        if "error" in event:
+        if event.error is not None:
             click.echo()
-            raise Invalid(event["error"]["message"])
-        piece = _text(event)
-        answer += piece
+            raise Invalid(event.error.message)
+        answer += event.text
         if not as_json:
-            click.echo(piece, nl=False)
+            click.echo(event.text, nl=False)
     else:
         click.echo()
         raise Unavailable("The connection ended before the answer was whole.")
     if not as_json:
         click.echo()
     return answer
-
-
-def _text(event: platform.Json) -> str:
-    choices = event.get("choices") or [{}]
-    return (choices[0].get("delta") or {}).get("content") or ""

@@ -1,19 +1,30 @@
 """`penstock engine`."""
 
+import errno
 from pathlib import Path
 
 import click
 import msgspec
 
+from events.words import Conflict, Invalid, PenstockError
 from services.cli.commands.up import run
+from services.cli.entered import a_line
 from services.rehearsal.endpoint import Options
 from services.rehearsal.engine import serve
 from services.rehearsal.profiles import PROFILES
 
 
 @click.command()
-@click.option("--port", default=8001, show_default=True, help="Where to listen; 0 takes any free port.")
-@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=8001,
+    show_default=True,
+    help="Where to listen; 0 takes any free port.",
+)
+@click.option(
+    "--host", callback=a_line, default="127.0.0.1", show_default=True, help="The address to listen on."
+)
 @click.option(
     "--profile",
     type=click.Choice(sorted(PROFILES)),
@@ -21,7 +32,9 @@ from services.rehearsal.profiles import PROFILES
     show_default=True,
     help="How fast it answers: pleasant, at once, or like an engine on an L4.",
 )
-@click.option("--model", default="gemma-3-4b-it", show_default=True, help="The name of its one model.")
+@click.option(
+    "--model", callback=a_line, default="gemma-3-4b-it", show_default=True, help="The name of its one model."
+)
 @click.option(
     "--log",
     metavar="FILE",
@@ -48,8 +61,25 @@ def command(
     chosen = Options(profile=PROFILES[profile], model=model, log_path=log, control=control, seed=seed)
 
     def started(bound: int) -> None:
-        url = f"http://{host}:{bound}"
+        url = address(host, bound)
         plain = f"The rehearsal engine serves at {url}. Ctrl-C stops."
         click.echo(msgspec.json.encode({"url": url}) if as_json else plain)
 
-    run(serve(chosen, host, port, started=started))
+    try:
+        run(serve(chosen, host, port, started=started))
+    except (OSError, UnicodeError) as error:
+        raise _not_started(error, host, port, log) from error
+
+
+def address(host: str, port: int) -> str:
+    """The URL of what listens there."""
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+
+def _not_started(error: OSError | UnicodeError, host: str, port: int, log: Path | None) -> PenstockError:
+    why = getattr(error, "strerror", None) or error
+    if getattr(error, "filename", None) is not None:
+        return Invalid(f"--log: {log} cannot be written: {why}.")
+    if getattr(error, "errno", None) == errno.EADDRINUSE:
+        return Conflict(f"The port {port} on {host} is taken. Choose another with --port (0 takes any).")
+    return Invalid(f"Nothing can listen on {host}, port {port}: {why}.")

@@ -5,9 +5,11 @@ from datetime import UTC, datetime, timedelta
 from urllib.parse import quote, urlencode
 
 import click
+import msgspec
 
 from events.words import Invalid
 from services.cli import options, platform, show
+from services.cli.entered import a_line
 
 COLUMNS = {
     "id": "KEY",
@@ -20,6 +22,14 @@ COLUMNS = {
 UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
+class Made(msgspec.Struct):
+    """A key that was just made."""
+
+    id: str
+    tenant: str
+    key: str
+
+
 @click.group()
 def command() -> None:
     """Make, list and revoke API keys.
@@ -29,7 +39,9 @@ def command() -> None:
 
 
 @command.command()
-@click.option("--tenant", default="default", show_default=True, help="Who pays for what the key does.")
+@click.option(
+    "--tenant", callback=a_line, default="default", show_default=True, help="Who pays for what the key does."
+)
 @click.option("--name", default="", help="What the key is for, as shown in lists and reports.")
 @click.option("--expires", metavar="TIME", help="When it ends: 12h, 30d, 8w, or 2027-01-31T00:00:00Z.")
 @options.data_dir
@@ -39,37 +51,38 @@ def create(tenant: str, name: str, expires: str | None, data_dir: str | None, as
     asked = {"tenant": tenant, "name": name, "expires_at": expires_at(expires, datetime.now(UTC))}
     made = platform.find(data_dir).admin("POST", "/keys", asked)
     if as_json:
-        show.as_json(made)
+        show.as_json(made.read(platform.Json))
         return
-    click.echo(made["key"])
-    click.echo(f"{made['id']} acts for {made['tenant']}. Keep the key: it is not shown again.", err=True)
+    key = made.read(Made)
+    click.echo(key.key)
+    click.echo(f"{key.id} acts for {key.tenant}. Keep the key: it is not shown again.", err=True)
 
 
 @command.command("list")
-@click.option("--tenant", help="Only this tenant's keys.")
+@click.option("--tenant", callback=a_line, help="Only this tenant's keys.")
 @options.data_dir
 @options.json_output
 def list_keys(tenant: str | None, data_dir: str | None, as_json: bool) -> None:
     """List keys: who they act for, when they end; never the keys themselves."""
     query = f"?{urlencode({'tenant': tenant})}" if tenant else ""
-    found = platform.find(data_dir).admin("GET", f"/keys{query}")["data"]
+    found = platform.find(data_dir).rows(f"/keys{query}")
     if as_json:
         show.as_json(found)
     else:
-        show.as_table(found, COLUMNS, empty="No keys.")
+        show.as_table(found, COLUMNS, empty="No keys.", folds=("name",))
 
 
 @command.command()
-@click.argument("key")
+@click.argument("key", callback=a_line)
 @options.data_dir
 @options.json_output
 def revoke(key: str, data_dir: str | None, as_json: bool) -> None:
     """End the key with the id KEY (as `keys list` shows it) at once."""
     ended = platform.find(data_dir).admin("POST", f"/keys/{quote(key, safe='')}/revoke")
     if as_json:
-        show.as_json(ended)
+        show.as_json(ended.read(platform.Json))
     else:
-        click.echo(f"{ended['id']} is revoked.")
+        click.echo(f"{ended.read(platform.Named).id} is revoked.")
 
 
 def expires_at(text: str | None, now: datetime) -> datetime | None:

@@ -3,6 +3,7 @@
 import click
 
 from services.cli import options, platform, show
+from services.cli.entered import a_line
 
 COLUMNS = {"id": "TENANT", "name": "NAME", "created_at": "CREATED"}
 
@@ -13,7 +14,7 @@ def command() -> None:
 
 
 @command.command()
-@click.argument("tenant")
+@click.argument("tenant", callback=a_line)
 @click.option("--name", default="", help="What people call it.")
 @options.data_dir
 @options.json_output
@@ -21,9 +22,10 @@ def create(tenant: str, name: str, data_dir: str | None, as_json: bool) -> None:
     """Make the tenant with the id TENANT (lower-case letters, digits, dashes)."""
     made = platform.find(data_dir).admin("POST", "/tenants", {"id": tenant, "name": name})
     if as_json:
-        show.as_json(made)
+        show.as_json(made.read(platform.Json))
     else:
-        click.echo(f"{made['id']} is there. Give it a key: penstock keys create --tenant {made['id']}")
+        there = made.read(platform.Named).id
+        click.echo(f"{there} is there. Give it a key: penstock keys create --tenant {there}")
 
 
 @command.command("list")
@@ -31,8 +33,8 @@ def create(tenant: str, name: str, data_dir: str | None, as_json: bool) -> None:
 @options.json_output
 def list_tenants(data_dir: str | None, as_json: bool) -> None:
     """List all tenants."""
-    found = platform.find(data_dir).admin("GET", "/tenants")["data"]
+    found = platform.find(data_dir).rows("/tenants")
     if as_json:
         show.as_json(found)
     else:
-        show.as_table(found, COLUMNS, empty="No tenants.")
+        show.as_table(found, COLUMNS, empty="No tenants.", folds=("name",))

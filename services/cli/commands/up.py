@@ -1,6 +1,10 @@
 """`penstock up`."""
 
 import asyncio
+import contextlib
+import json
+import os
+import shlex
 import signal
 import sys
 from collections.abc import Coroutine
@@ -8,12 +12,13 @@ from collections.abc import Coroutine
 import click
 import msgspec
 
+from events.words import Invalid
 from services.cli import options
 from services.cli.version import version
 from services.runtime.local import LocalPlatform, Started
 from services.runtime.logs import set_up_logs
 from services.runtime.memory import settle
-from services.runtime.settings import Settings, read_settings
+from services.runtime.settings import Settings, default_data_dir, read_settings
 
 
 @click.command()
@@ -32,10 +37,12 @@ def command(as_json: bool, **given: str | int | None) -> None:
     found on its usual port (Ollama 11434, llama-server 8080, vLLM 8000) with a model; else the
     rehearsal engine answers, and says so. Everything kept lies in the data folder. Ctrl-C stops it.
 
-    Every setting can also be given as an environment variable: PENSTOCK_PORT, PENSTOCK_ENGINE, ...
+    Every setting can also be given as an environment variable: PENSTOCK_PORT, PENSTOCK_ENGINE, ...;
+    docs/settings.md lists them.
     """
     settings = read_settings(given)
     set_up_logs(settings.log_level)
+    os.umask(0o077)  # whatever it writes is for its owner alone
     run(serve(settings, as_json=as_json))
 
 
@@ -50,17 +57,20 @@ def run(work: Coroutine[None, None, None]) -> None:
 
 
 async def serve(settings: Settings, *, as_json: bool) -> None:
-    """Until a signal ends it."""
+    """Until a signal ends it, also while it starts."""
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
     for name in (signal.SIGINT, signal.SIGTERM):
         if sys.platform != "win32":
             loop.add_signal_handler(name, stopped.set)
     platform = LocalPlatform(settings)
-    started = await platform.start()
+    started = await _start(platform, stopped)
+    if started is None:
+        click.echo("Stopped before it served.", err=True)
+        return
     settle()
-    click.echo(_json_line(started) if as_json else _welcome(started, settings))
     try:
+        click.echo(_json_line(started) if as_json else _welcome(started, settings))
         await stopped.wait()
     finally:
         if not as_json:
@@ -68,11 +78,25 @@ async def serve(settings: Settings, *, as_json: bool) -> None:
         await platform.stop()
 
 
+async def _start(platform: LocalPlatform, stopped: asyncio.Event) -> Started | None:
+    """Starts it; None where it was stopped before it served."""
+    starting = asyncio.create_task(platform.start())
+    stopping = asyncio.create_task(stopped.wait())
+    await asyncio.wait((starting, stopping), return_when=asyncio.FIRST_COMPLETED)
+    if not starting.done():
+        starting.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            return await starting
+        return None
+    stopping.cancel()
+    return await starting
+
+
 def _json_line(started: Started) -> bytes:
     return msgspec.json.encode(
         {
             "url": started.url,
-            "key": started.key,
+            "key": started.key or None,
             "engine": started.engine,
             "metrics_url": started.metrics_url,
             "models": started.models,
@@ -81,22 +105,39 @@ def _json_line(started: Started) -> bytes:
 
 
 def _welcome(started: Started, settings: Settings) -> str:
-    body = '{"model": "%s", "stream": true, "messages": [{"role": "user", "content": "Hello"}]}'
     lines = [
         f"Penstock {version()} serves.",
         "",
         f"  API      {started.url}/v1",
-        f"  Key      {started.key}",
+        f"  Key      {started.key or 'PENSTOCK_API_KEY was revoked; make one: penstock keys create'}",
         f"  Engine   {started.engine}",
         f"  Metrics  {started.metrics_url}/metrics",
         f"  Data     {settings.data_dir}",
         "",
+        *(_to_try(started, settings) if started.key else ()),
+        "Ctrl-C stops.",
+    ]
+    return "\n".join(lines)
+
+
+def _to_try(started: Started, settings: Settings) -> list[str]:
+    hello = [{"role": "user", "content": "Hello"}]
+    body = {"model": started.models[0], "stream": True, "messages": hello}
+    return [
         "Try it:",
         "",
         f"  curl -N {started.url}/v1/chat/completions \\",
         f"    -H 'Authorization: Bearer {started.key}' -H 'Content-Type: application/json' \\",
-        f"    -d '{body % started.models[0]}'",
+        f"    -d {shlex.quote(json.dumps(body))}",
         "",
-        "Or: penstock chat. Ctrl-C stops.",
+        f"Or: penstock chat{_where(settings)}",
+        "",
     ]
-    return "\n".join(lines)
+
+
+def _where(settings: Settings) -> str:
+    """How a command finds this data folder, where it is not the usual one."""
+    with contextlib.suppress(Invalid):
+        if settings.data_dir == default_data_dir(os.environ):
+            return ""
+    return f" --data-dir {shlex.quote(settings.data_dir)}"

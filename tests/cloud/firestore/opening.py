@@ -86,11 +86,32 @@ def _data_keys(database: Any, now: Now) -> Any:
     return FirestoreDataKeys(database)
 
 
+def _config_documents(database: Any, now: Now) -> Any:
+    from services.adapters.firestore.config_documents import FirestoreConfigDocuments  # noqa: PLC0415
+
+    return FirestoreConfigDocuments(database, now)
+
+
+def _advice(database: Any, now: Now) -> Any:
+    from services.adapters.firestore.advice import FirestoreAdvice  # noqa: PLC0415
+
+    return FirestoreAdvice(database)
+
+
+def _job_runs(database: Any, now: Now) -> Any:
+    from services.adapters.firestore.job_runs import FirestoreJobRuns  # noqa: PLC0415
+
+    return FirestoreJobRuns(database)
+
+
 requests = on_firestore(_requests)
 bodies = on_firestore(_bodies)
 ledger = on_firestore(_ledger)
 keys = on_firestore(_keys)
+job_runs = on_firestore(_job_runs)
+advice = on_firestore(_advice)
 data_keys = on_firestore(_data_keys)
+config_documents = on_firestore(_config_documents)
 
 
 class CountedVersions:

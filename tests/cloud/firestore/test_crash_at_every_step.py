@@ -7,6 +7,7 @@ from itertools import count
 
 import pytest
 
+from services.adapters.firestore.advice import FirestoreAdvice
 from services.adapters.firestore.bodies import FirestoreBodies
 from services.adapters.firestore.keys import FirestoreKeys
 from services.adapters.firestore.ledger import FirestoreUsageLedger
@@ -35,6 +36,7 @@ async def in_firestore(make: Make) -> AsyncIterator[Make]:
                 bodies=FirestoreBodies(database, world.clock),
                 keys=FirestoreKeys(database),
                 ledger=FirestoreUsageLedger(database, world.clock),
+                advice=FirestoreAdvice(database),
             )
 
         yield made

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.adapters.firestore import indexes
+from services.adapters.firestore.advice import FirestoreAdvice
 from services.adapters.firestore.bodies import FirestoreBodies
 from services.adapters.firestore.documents import Query, document_id, put
 from services.adapters.firestore.indexes import Collection
@@ -44,6 +45,7 @@ def usage(which: tuple[Any, ...], database: Any) -> Awaitable[object]:
 QUESTIONS: tuple[Ask, ...] = (
     lambda database: requests(database).waiting_tenants(START),
     lambda database: requests(database).waiting("acme", "batch", START, 10),
+    lambda database: requests(database).queued("pool", "batch"),
     lambda database: requests(database).overdue(START, 10),
     lambda database: requests(database).lost(START, 10),
     lambda database: requests(database).running(10),
@@ -57,6 +59,7 @@ QUESTIONS: tuple[Ask, ...] = (
     *(partial(usage, which) for which in product((None, "a"), (None, "k"), (None, "m"), DAYS, DAYS)),
     lambda database: FirestoreBodies(database, Clock()).forget(START, 10),
     lambda database: FirestoreBodies(database, Clock()).delete(["b"]),
+    lambda database: FirestoreAdvice(database).standings(),
     lambda database: FirestoreKeys(database).by_id("acme", "k"),
     lambda database: FirestoreKeys(database).list(),
     lambda database: FirestoreKeys(database).list("acme"),

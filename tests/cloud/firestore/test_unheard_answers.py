@@ -9,16 +9,21 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
+from events.jobs import JobDue, JobRecord
 from events.usage import UsageRecorded
 from events.words import Conflict, Unavailable
+from functions.autoscale.standing import Standing
 from functions.metering.bill import increments
 from functions.metering.handler import Settlement
+from services.adapters.firestore.advice import FirestoreAdvice
 from services.adapters.firestore.bodies import FirestoreBodies
 from services.adapters.firestore.data_keys import FirestoreDataKeys
 from services.adapters.firestore.database import Patience
+from services.adapters.firestore.job_runs import FirestoreJobRuns
 from services.adapters.firestore.keys import FirestoreKeys
 from services.adapters.firestore.ledger import FirestoreUsageLedger
 from services.adapters.firestore.requests import FirestoreRequests
+from services.jobs.runs import Verdict, change, judge
 from tests.cloud.firestore.faults import BUSY, GONE, LATE, Faults
 from tests.cloud.firestore.opening import watched_database
 from tests.contracts.adapters import START, Clock
@@ -123,6 +128,19 @@ async def test_two_that_create_at_once_in_place_of_an_expired_one_get_the_same()
 
 
 @UNHEARD
+async def test_advice_put_again_is_its_own(error: Exception) -> None:
+    faults = Faults(unheard=(error, None, error))
+    async with database(faults) as opened:
+        advice = FirestoreAdvice(opened)
+        await advice.put(Standing(backend="pool"), 0)
+        _, version = await advice.standing("pool")
+        await advice.put(Standing(backend="pool", schema=1), version)
+        faults.lose(GONE)
+        with pytest.raises(Conflict):
+            await advice.put(Standing(backend="pool"), version)
+
+
+@UNHEARD
 async def test_a_page_counts_once_and_was_not_counted_before(error: Exception) -> None:
     faults = Faults(unheard=(error, None), lost=(BUSY,))
     async with database(faults) as opened:
@@ -190,3 +208,22 @@ async def test_data_keys_and_bodies_are_the_same_when_written_twice(error: Excep
         found = (await data_keys.get("acme"), await bodies.get("a"))
 
     assert found == (None, b"sealed")
+
+
+@UNHEARD
+async def test_a_job_run_that_was_claimed_unheard_is_still_the_starts_own(error: Exception) -> None:
+    due = JobDue(job="x", slot=START, previous=START - timedelta(minutes=1), until=SOON)
+
+    async def claimed(runs: FirestoreJobRuns, event: str) -> Verdict:
+        def decide(record: JobRecord) -> tuple[JobRecord, Verdict]:
+            verdict = judge(record, due, event, START)
+            return verdict.record, verdict
+
+        return await change(runs, "x", decide)
+
+    faults = Faults()
+    async with database(faults) as opened:
+        runs = FirestoreJobRuns(opened)
+        faults.leave_unheard(error, error)
+        assert "run" == (await claimed(runs, "e1")).what
+        assert "taken" == (await claimed(runs, "e2")).what

@@ -52,6 +52,12 @@ class Watched:
         self.costs.calls += 1
         return self._counted(await self.api.run_query(request, **given))
 
+    async def run_aggregation_query(self, request: Any, **given: Any) -> AsyncIterator[Any]:
+        asked = firestore.RunAggregationQueryRequest.pb(request).structured_aggregation_query
+        self.asked.add(asked_by(asked.structured_query))
+        self.costs.calls += 1
+        return self._added_up(await self.api.run_aggregation_query(request, **given))
+
     async def commit(self, request: Any, **given: Any) -> Any:
         self._note(firestore.CommitRequest.pb(request).writes)
         return await self.api.commit(request, **given)
@@ -78,6 +84,12 @@ class Watched:
             found += "document" in answer
             yield answer
         self.costs.reads += max(found, 1)  # also of a query that finds nothing
+
+    async def _added_up(self, answers: Any) -> AsyncIterator[Any]:
+        async for answer in answers:
+            counted = sum(value.integer_value for value in answer.result.aggregate_fields.values())
+            self.costs.reads += max(1, -(-counted // 1000))
+            yield answer
 
     def _note(self, writes: Iterable[Any]) -> None:
         self.costs.calls += 1

@@ -4,6 +4,7 @@ from datetime import timedelta
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from events.usage import Settled, UsageRecord
 from events.words import Usage
@@ -94,22 +95,27 @@ def test_an_attempt_is_settled_once() -> None:
     assert [] == again.rows
 
 
-def test_a_completion_after_its_estimate_takes_the_estimate_back() -> None:
-    folding = fold(started())
+@pytest.mark.parametrize("queued", [False, True])
+def test_a_completion_after_its_estimate_takes_the_estimate_back(queued: bool) -> None:
+    folding = fold(started(queued=queued))
     folding.settle(LATER, SILENT_AFTER, {})
     (estimated,) = folding.rows
     late = fold(completed(), standing=folding.standing())
     (reversal,) = late.rows
-    assert ("rev:a", -estimated.usage, estimated.at) == (reversal.id, reversal.usage, reversal.at)
+    assert replace(estimated, id="rev:a", usage=-estimated.usage) == reversal
     assert late.standing().idle
 
 
-def test_there_is_nothing_to_take_back_of_a_row_that_was_not_billed() -> None:
-    folding = fold(started(queued=True))
+@pytest.mark.parametrize("queued", [False, True])
+def test_all_rows_of_an_attempt_add_up_to_what_the_pool_did_and_the_billed_ones_to_its_bill(
+    queued: bool,
+) -> None:
+    folding = fold(started(queued=queued))
     folding.settle(LATER, SILENT_AFTER, {})
-    late = fold(completed(), standing=folding.standing())
-    assert [] == late.rows
-    assert late.standing().idle
+    done = completed()
+    rows = [*folding.rows, *fold(done, standing=folding.standing()).rows, done]
+    assert done.usage == sum((row.usage for row in rows), Usage())
+    assert done.usage == sum((row.usage for row in rows if row.billed), Usage())
 
 
 def test_its_own_rows_mean_nothing_to_a_fold() -> None:

@@ -4,15 +4,18 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import msgspec
 import pytest
 from msgspec.structs import replace
 
+from events.catalog import KNOWN
 from events.config import Backend, Config, Model
-from events.envelope import Envelope, Event, wrap
+from events.envelope import Envelope, Event, decode, wrap
 from events.inference import InferenceCompleted, InferenceRequested
 from events.ingest import IngestReceived
 from events.jobs import JobDue
-from events.words import ApiKey, Invalid, Unavailable
+from events.requests import Owed, RequestDocument
+from events.words import ApiKey, Invalid, Unavailable, hashed_id
 from functions.request.handler import Ports, handle, request_id
 from functions.request.intake import Terms
 from services.adapters.memory.bodies import MemoryBodies
@@ -27,6 +30,8 @@ CONFIG = Config(
 )
 CHAT = {"model": "gemma", "messages": [{"role": "user", "content": "Hello."}]}
 KEY = ApiKey(hash="h", id="ingest-acme", tenant="acme", name="ingest", created_at=NOON)
+TRACE = f"00-{'a' * 32}-{'b' * 16}-01"
+COMPLETED = "penstock.inference.completed.v1"
 
 
 class ReadableSealer:
@@ -52,9 +57,27 @@ class World:
     keys: MemoryKeys = field(default_factory=MemoryKeys)
     sealer: ReadableSealer = field(default_factory=ReadableSealer)
 
-    async def hear(self, event: Event, **at: Any) -> Event:
+    async def hear(self, event: Event, **at: Any) -> Event | Owed:
         (said,) = await handle(heard(event, **at), self.ports())
         return said
+
+    async def refuses(self, event: Event, **at: Any) -> tuple[Owed, Any]:
+        """What is said of a message that cannot run, and the error its publisher reads."""
+        said = await self.hear(event, **at)
+        assert isinstance(said, Owed)
+        assert isinstance(event, IngestReceived)
+        document = await self.document(request_id(event))
+        assert ("failed", (said,)) == (document.state, document.owed)
+        assert document.answer is not None
+        sealed = await self.bodies.get(document.answer.body_id)
+        assert sealed is not None
+        told = await self.sealer.open(document.tenant, "answer", document.answer.body_id, sealed)
+        return said, json.loads(told)["error"]
+
+    async def document(self, name: str) -> RequestDocument:
+        found = await self.requests.get(name)
+        assert found is not None
+        return found.document
 
     def ports(self) -> Ports:
         return Ports(
@@ -67,9 +90,7 @@ class World:
         )
 
     async def prompt(self, name: str) -> Any:
-        found = await self.requests.get(name)
-        assert found is not None
-        document = found.document
+        document = await self.document(name)
         sealed = await self.bodies.get(document.body_id)
         assert sealed is not None
         return json.loads(await self.sealer.open(document.tenant, "prompt", document.body_id, sealed))
@@ -83,7 +104,7 @@ async def world() -> World:
 
 
 def heard(event: Event, time: datetime = NOON) -> Envelope:
-    return wrap(event, id="m1", source="/ingest", time=time, traceparent="00-trace")
+    return wrap(event, id="m1", source="/ingest", time=time, traceparent=TRACE)
 
 
 def message(body: object = CHAT, **changed: Any) -> IngestReceived:
@@ -95,13 +116,8 @@ async def test_a_message_becomes_a_stored_sealed_and_announced_request(world: Wo
     said = await world.hear(message())
     name = request_id(message())
     assert InferenceRequested(request_id=name, tenant="acme", model="gemma", lane="interactive") == said
-    found = await world.requests.get(name)
-    assert found is not None
-    assert ("accepted", "ingest-acme", "00-trace") == (
-        found.document.state,
-        found.document.key_id,
-        found.document.traceparent,
-    )
+    document = await world.document(name)
+    assert ("accepted", "ingest-acme", TRACE) == (document.state, document.key_id, document.traceparent)
     assert CHAT == await world.prompt(name)
 
 
@@ -144,40 +160,81 @@ async def test_a_body_sealed_at_the_door_is_opened(world: World) -> None:
 
 async def test_a_body_sealed_for_another_tenant_does_not_open(world: World) -> None:
     sealed = await world.sealer.seal("other", "ingest", "m1", message().body)
-    with pytest.raises(Invalid):
-        await world.hear(message(sealed, sealed=True))
+    _, error = await world.refuses(message(sealed, sealed=True))
+    assert ("It was sealed for something else.", "invalid_body") == (error["message"], error["code"])
 
 
-@pytest.mark.parametrize(
-    ("body", "param"),
-    [
-        (b"Hello", None),
-        (CHAT | {"model": "gpt-9"}, "model"),
-        (CHAT | {"stream": True}, "stream"),
-        ({"url": "/v1/embeddings", "body": {}}, "url"),
-    ],
-)
+CANNOT_RUN: dict[str, tuple[object, str | None]] = {
+    "no JSON": (b"Hello", None),
+    "nothing": (b"", None),
+    "not UTF-8": (b'{"body": {}, "url": "\xff"}', None),
+    "not UTF-8 in a name": (b'{"\xff": 1}', "model"),
+    "too deep": (b'{"body": ' + b"[" * 50_000, None),
+    "too deep in an envelope": (b'{"url": "/v1/chat/completions", "body": ' + b"[" * 50_000, None),
+    "not an object": (b"[]", None),
+    "another type": (CHAT | {"messages": 5}, "messages"),
+    "an envelope's body of another type": ({"url": "/v1/chat/completions", "body": 5}, None),
+    "an unknown model": (CHAT | {"model": "gpt-9"}, "model"),
+    "a stream": (CHAT | {"stream": True}, "stream"),
+    "an unknown url": ({"url": "/v1/embeddings", "body": {}}, "url"),
+}
+
+
+@pytest.mark.parametrize(("body", "param"), CANNOT_RUN.values(), ids=CANNOT_RUN)
 async def test_what_cannot_run_fails_where_its_publisher_can_read_why(
     world: World, body: object, param: str | None
 ) -> None:
-    said = await world.hear(message(body))
-    name = request_id(message())
-    assert InferenceCompleted(request_id=name, tenant="acme", status="failed", attempts=0, model="") == said
-    found = await world.requests.get(name)
-    assert found is not None
-    assert found.document.problem is not None
-    assert param == found.document.problem.param
+    owed, error = await world.refuses(message(body))
+    said = decode(owed.attributes, owed.data, KNOWN).event
+    assert isinstance(said, InferenceCompleted)
+    assert (request_id(message()), "acme", "failed", 0) == (
+        said.request_id,
+        said.tenant,
+        said.status,
+        said.attempts,
+    )
+    assert said.status_code in (400, 404)
+    assert error["message"].endswith(".")
+    assert param == error["param"]
 
 
-async def test_what_failed_once_fails_again_the_same_way(world: World) -> None:
-    assert await world.hear(message(b"Hello")) == await world.hear(message(b"Hello"))
+async def test_a_refusal_is_told_under_one_id_however_often_its_request_is_published(world: World) -> None:
+    first = message(b"Hello", idempotency_key="k")
+    second = message(b"Something else", idempotency_key="k", message_id="m2")
+    said, error = await world.refuses(first)
+    assert hashed_id((request_id(first), "0", COMPLETED)) == said.attributes["ce-id"]
+    assert (said, error) == await world.refuses(first, time=NOON + timedelta(seconds=5))
+    assert (said, error) == await world.refuses(second, time=NOON + timedelta(seconds=9))
+
+
+async def test_a_refusal_that_was_told_is_not_told_again(world: World) -> None:
+    await world.refuses(message(b"Hello"))
+    stored = await world.requests.get(request_id(message()))
+    assert stored is not None
+    await world.requests.replace(replace(stored.document, owed=()), stored.version)
+    assert [] == list(await handle(heard(message(b"Hello")), world.ports()))
+
+
+async def test_a_refusal_stores_nothing_of_the_body_in_the_clear_and_little_of_it_at_all(
+    world: World,
+) -> None:
+    secret = "secret" * 100_000
+    await world.refuses(message(CHAT | {"model": secret}))
+    document = await world.document(request_id(message()))
+    assert document.answer is not None
+    why = await world.bodies.get(document.answer.body_id)
+    assert why is not None
+    assert b"secret" not in msgspec.json.encode(document)
+    assert b"secret" in why
+    assert len(why) < 2_000
 
 
 @pytest.mark.parametrize("at", [NOON + timedelta(days=1), NOON + timedelta(days=2)])
-async def test_a_revoked_ingest_topic_takes_nothing(world: World, at: datetime) -> None:
+async def test_a_revoked_ingest_topic_runs_nothing_and_says_so(world: World, at: datetime) -> None:
     await world.keys.revoke("ingest-acme", NOON + timedelta(days=1))
-    with pytest.raises(Invalid, match="acme"):
-        await world.hear(message(), time=at)
+    owed, error = await world.refuses(message(), time=at)
+    assert "ingest_revoked" == error["code"]
+    assert b'"status_code":403' in owed.data
 
 
 async def test_an_ingest_topic_without_a_key_takes_nothing(world: World) -> None:
@@ -195,7 +252,8 @@ class FullDisk:
         raise Unavailable("The disk is full.")
 
 
-async def test_no_document_is_stored_before_its_prompt_is(world: World) -> None:
-    with pytest.raises(Unavailable):
-        await handle(heard(message()), dataclasses.replace(world.ports(), bodies=FullDisk()))
-    assert await world.requests.get(request_id(message())) is None
+async def test_no_document_is_stored_before_its_body_is(world: World) -> None:
+    for body in (CHAT, b"Hello"):
+        with pytest.raises(Unavailable):
+            await handle(heard(message(body)), dataclasses.replace(world.ports(), bodies=FullDisk()))
+        assert await world.requests.get(request_id(message())) is None

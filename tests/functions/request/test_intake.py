@@ -2,15 +2,20 @@ import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import msgspec
 import pytest
 
+from events.catalog import KNOWN
 from events.config import Backend, Config, Model
-from events.requests import FINAL
+from events.envelope import decode
+from events.inference import InferenceCompleted
+from events.requests import Answer
 from events.words import Problem, Refusal
-from functions.request.intake import Taken, Terms, accepted, refused, take
+from functions.request.intake import Taken, Terms, accepted, refused, take, trace_of
 from functions.request.submission import Options
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
+TRACE = f"00-{'a' * 32}-{'b' * 16}-01"
 TERMS = Terms(deadline_s=60, keep_s=100)
 CONFIG = Config(
     backends={"pool": Backend(replicas=("http://engine:8000",))}, models={"gemma": Model(backend="pool")}
@@ -48,9 +53,46 @@ def test_a_taken_request_waits_until_its_deadline_and_is_kept_beyond() -> None:
     assert document.body_id.startswith("req_1")
 
 
-def test_a_refused_request_has_failed_and_tells_why() -> None:
-    refusal = Refusal(status=400, problem=Problem(message="No."))
-    document = refused(refusal, request_id="req_1", tenant="acme", key_id="key_1", now=NOON, terms=TERMS)
-    assert document.state in FINAL
-    assert (refusal.problem, "") == (document.problem, document.body_id)
+def test_a_refused_request_has_failed_and_owes_the_event_that_tells_of_it() -> None:
+    refusal = Refusal(status=404, problem=Problem(message="No 'gpt-9'.", param="gpt-9", code="bad"))
+    document = refused(
+        refusal,
+        request_id="req_1",
+        tenant="acme",
+        key_id="key_1",
+        body_id="why",
+        now=NOON,
+        terms=TERMS,
+        source="/test",
+        traceparent=TRACE,
+    )
+    assert ("failed", "", TRACE) == (document.state, document.body_id, document.traceparent)
+    assert Answer(status_code=404, body_id="why") == document.answer
     assert NOON + timedelta(seconds=100) == document.expire_at
+    (told,) = document.owed
+    said = decode(told.attributes, told.data, KNOWN).event
+    assert isinstance(said, InferenceCompleted)
+    assert ("failed", 404, "why") == (said.status, said.status_code, said.body_id)
+
+
+def test_a_refused_request_keeps_the_callers_words_out_of_its_document() -> None:
+    problem = Problem(message="No model 'my secret'.", param="my secret", code="bad")
+    refusal = Refusal(status=400, problem=problem)
+    identity = {"request_id": "req_1", "tenant": "acme", "key_id": "key_1", "body_id": "why"}
+    document = refused(refusal, **identity, now=NOON, terms=TERMS, source="/test", traceparent="my secret")
+    assert b"secret" not in msgspec.json.encode(document)
+    assert document.problem is not None
+    assert ("The request was refused with status 400.", "bad") == (
+        document.problem.message,
+        document.problem.code,
+    )
+
+
+@pytest.mark.parametrize("text", ["", "00-1", TRACE.upper(), f"{TRACE}\n", "x" * 10_000])
+def test_only_a_traceparent_is_kept_as_one(text: str) -> None:
+    assert "" == trace_of(text)
+    assert TRACE == trace_of(TRACE)
+    verdict = taking()
+    assert isinstance(verdict, Taken)
+    identity = {"request_id": "req_1", "tenant": "acme", "key_id": "key_1"}
+    assert "" == accepted(verdict, **identity, now=NOON, terms=TERMS, traceparent=text).traceparent

@@ -11,8 +11,8 @@ from events.catalog import KNOWN
 from events.envelope import decode
 from events.inference import InferenceCompleted
 from events.jobs import JobDue
-from events.requests import FINAL, WAITING, Answer, Claim, Owed, RequestDocument, State
-from functions.request.lifecycle import cancel, claim, expire, finish, lost, owed, release, renew
+from events.requests import FINAL, WAITING, Answer, Claim, Owed, RequestDocument, State, owed
+from functions.request.lifecycle import cancel, claim, expire, finish, release, renew
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
@@ -133,20 +133,6 @@ def test_only_what_waits_past_its_deadline_expires(state: State, late: timedelta
         assert "expired" == ended.state
         assert ended.problem is not None
         assert "request_expired" == ended.problem.code
-
-
-@pytest.mark.parametrize("state", get_args(State))
-def test_only_what_runs_can_be_lost(state: State) -> None:
-    assert (state == "running") is lost(in_state(state), NOON + 60 * SECOND, 2)
-
-
-@pytest.mark.parametrize(("after_s", "is_lost"), [(29, False), (32, False), (33, True)])
-def test_a_claim_is_lost_once_its_lease_ended_beyond_clock_skew(after_s: int, is_lost: bool) -> None:
-    assert is_lost is lost(in_state("running"), NOON + after_s * SECOND, 2)
-
-
-def test_a_running_request_without_a_claim_is_lost() -> None:
-    assert lost(replace(ROUTED, state="running"), NOON, 2)
 
 
 STEPS: dict[str, Callable[[RequestDocument, datetime], RequestDocument | None]] = {

@@ -86,14 +86,46 @@ def test_what_is_no_envelope_is_left_to_admission(body: object) -> None:
         (envelope(lane="express"), "lane"),
         (envelope(deadline="soon"), "deadline"),
         (envelope(custom_id="x" * 65), "custom_id"),
-        ({"body": {}}, None),
-        (envelope(webhooks=[]), None),
-        (envelope(url=5), None),
-        (envelope(deadline=True), None),
+        ({"body": {}}, "url"),
+        (envelope(webhook="https://a.example"), "webhook"),
+        (envelope(url=5), "url"),
+        (envelope(lane=["batch"]), "lane"),
+        (envelope(deadline=True), "deadline"),
     ],
 )
-def test_an_envelope_that_is_wrong_is_refused(body: dict[str, Any], param: str | None) -> None:
+def test_an_envelope_that_is_wrong_is_refused(body: dict[str, Any], param: str) -> None:
     assert param == refused_param(body)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [b'{"url":"\xff","body":{}}', b'{"body":{},"\xff":1}'],
+    ids=["a value", "a name"],
+)
+def test_an_envelope_that_is_not_utf_8_is_refused(text: bytes) -> None:
+    assert isinstance(read(text), Refusal)
+
+
+LONG = "x" * 1_000_000
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        envelope(url=LONG),
+        envelope(method=LONG),
+        envelope(lane=LONG),
+        envelope(deadline=LONG),
+        envelope(deadline=10**400),
+        envelope(**{LONG: 1}),
+    ],
+    ids=["url", "method", "lane", "deadline", "number", "name"],
+)
+def test_what_a_caller_said_is_not_repeated_to_its_end(body: dict[str, Any]) -> None:
+    verdict = read(body)
+    assert isinstance(verdict, Refusal)
+    assert len(verdict.problem.message) < 300
+    assert len(verdict.problem.param or "") < 200
 
 
 def test_a_custom_id_may_have_64_characters() -> None:

@@ -5,12 +5,13 @@ from typing import get_args
 import pytest
 from msgspec.structs import replace
 
+from events.catalog import KNOWN
 from events.config import Backend, Config, Model
-from events.envelope import Event, wrap
+from events.envelope import Event, decode, wrap
 from events.inference import InferenceCompleted, InferenceRequested, InferenceRouted
 from events.jobs import JobDue
-from events.requests import RequestDocument, State
-from events.words import Conflict, Invalid
+from events.requests import Owed, RequestDocument, State
+from events.words import Conflict, Invalid, hashed_id
 from functions.routing.handler import Ports, handle
 from services.adapters.memory.requests import MemoryRequests
 
@@ -50,9 +51,11 @@ def requests() -> MemoryRequests:
     return MemoryRequests(lambda: NOON)
 
 
-async def route(requests: MemoryRequests, event: Event = ASKED) -> Sequence[Event]:
+async def route(
+    requests: MemoryRequests, event: Event = ASKED, *, id: str = "1", time: datetime = NOON
+) -> Sequence[Event | Owed]:
     ports = Ports(requests=requests, config=lambda: CONFIG, keep_s=100)
-    return await handle(wrap(event, id="1", source="/functions/request", time=NOON), ports)
+    return await handle(wrap(event, id=id, source="/functions/request", time=time), ports)
 
 
 async def stored(requests: MemoryRequests) -> RequestDocument:
@@ -69,22 +72,39 @@ async def test_an_accepted_request_gets_its_backend_and_the_bell_rings(requests:
 
 async def test_a_request_whose_model_is_gone_fails_and_says_why(requests: MemoryRequests) -> None:
     await requests.create(replace(ACCEPTED, model="gone"))
-    assert [FAILED] == await route(requests)
+    (said,) = await route(requests)
+    assert isinstance(said, Owed)
+    assert FAILED == decode(said.attributes, said.data, KNOWN).event
+    assert "/functions/routing" == said.attributes["ce-source"]
     document = await stored(requests)
     assert ("failed", NOON + timedelta(seconds=100)) == (document.state, document.expire_at)
+    assert (said,) == document.owed
     assert document.problem is not None
     assert "model_not_found" == document.problem.code
 
 
-@pytest.mark.parametrize(("model", "said"), [("gemma", [BELL]), ("gone", [FAILED])])
-async def test_asked_again_it_says_the_same_and_writes_nothing(
-    requests: MemoryRequests, model: str, said: list[Event]
-) -> None:
+@pytest.mark.parametrize("model", ["gemma", "gone"])
+async def test_asked_again_it_says_the_same_and_writes_nothing(requests: MemoryRequests, model: str) -> None:
     await requests.create(replace(ACCEPTED, model=model))
-    await route(requests)
+    said = await route(requests)
     before = await requests.get("req_1")
     assert said == await route(requests)
     assert before == await requests.get("req_1")
+
+
+async def test_a_failure_is_told_under_one_id_however_often_the_request_is_announced(
+    requests: MemoryRequests,
+) -> None:
+    await requests.create(replace(ACCEPTED, model="gone"))
+    (said,) = await route(requests)
+    assert isinstance(said, Owed)
+    assert hashed_id(("req_1", "0", "penstock.inference.completed.v1")) == said.attributes["ce-id"]
+    assert [said] == list(await route(requests, id="2", time=NOON + timedelta(seconds=300)))
+
+
+async def test_a_failure_that_was_told_is_not_told_again(requests: MemoryRequests) -> None:
+    await requests.create(replace(ACCEPTED, state="failed"))
+    assert [] == list(await route(requests))
 
 
 async def test_a_decision_stands_although_the_configuration_changed(requests: MemoryRequests) -> None:

@@ -1,6 +1,7 @@
 """`penstock up` as a process: what it prints, how it stops, and what it says where it cannot start."""
 
 import asyncio
+import os
 import signal
 import socket
 from collections.abc import Callable
@@ -15,8 +16,8 @@ from tests.support import client
 from tests.support.client import connected
 from tests.support.command import Up, penstock, started, up
 from tests.support.platform import CHAT, config_file
-from tests.support.upstream import Upstream, begins, hangs, upstream
-from tests.support.wire import DONE, chat, chunked, delta, events_of, request
+from tests.support.upstream import Call, Upstream, begins, hangs, upstream
+from tests.support.wire import DONE, STREAM_HEAD, chat, chunked, delta, events_of, request
 
 pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
@@ -160,7 +161,22 @@ def test_a_taken_port_is_told_with_the_way_out(tmp_path: Path) -> None:
 
 
 def test_a_setting_that_is_not_right_is_told_by_its_name(tmp_path: Path) -> None:
-    assert "PENSTOCK_PORT: '99999' is not right" in fails(tmp_path, PENSTOCK_PORT="99999")
+    told = fails(tmp_path, PENSTOCK_PORT="99999")
+
+    assert "PENSTOCK_PORT is '99999'; use a whole number from 0 to 65535." == told
+
+
+@pytest.mark.parametrize("option", ["--host", "--engine"])
+def test_an_option_without_a_value_is_told(tmp_path: Path, option: str) -> None:
+    assert "is ''; use a " in fails(tmp_path, option, "")
+
+
+def test_an_engine_beside_a_configuration_is_told(tmp_path: Path) -> None:
+    config = config_file(tmp_path, "http://127.0.0.1:1")
+
+    assert "unset PENSTOCK_CONFIG" in fails(
+        tmp_path, "--engine", "http://127.0.0.1:1", PENSTOCK_CONFIG=config
+    )
 
 
 def test_an_engine_that_does_not_answer_is_told(tmp_path: Path) -> None:
@@ -180,7 +196,71 @@ async def test_a_command_that_finds_a_dead_platform_says_so(place: Place) -> Non
         await waited(platform.process.child.wait)
     told = await waited(partial(penstock, "keys", "list", "--data-dir", str(place.folder)))
 
-    assert "No platform answers at" in told.sentence
+    assert f"No platform runs on {place.folder}." in told.sentence
+
+
+async def test_whoever_takes_the_port_of_a_dead_platform_gets_no_key(place: Place) -> None:
+    with place.up() as platform:
+        platform.process.child.kill()
+        await waited(platform.process.child.wait)
+    assert (place.folder / "running.json").exists()
+    impostor = Upstream()
+    impostor.port = platform.port
+    await impostor.listen()
+    for command in (("keys", "list"), ("chat", "Hi.", "--model", "gemma")):
+        told = await waited(partial(penstock, *command, "--data-dir", str(place.folder)))
+        assert "No platform runs on" in told.sentence
+    await impostor.refuse()
+
+    assert (0, []) == (impostor.accepted, impostor.calls)
+
+
+async def drips(call: Call) -> None:
+    """Sends a byte now and then, for ever."""
+    await call.send(STREAM_HEAD)
+    while not call.gone.is_set():
+        await call.send(b"1\r\n \r\n")
+        await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize("signal_number", [signal.SIGTERM, signal.SIGINT])
+async def test_a_signal_ends_it_while_it_still_waits_for_an_engine(
+    tmp_path: Path, signal_number: signal.Signals
+) -> None:
+    async with upstream() as engine:
+        engine.always = drips
+        where = ("--engine", engine.url, "--data-dir", str(tmp_path / "data"))
+        with started("up", "--port", "0", "--metrics-port", "0", *where) as process:
+            await engine.call()
+            ended = await waited(process.stop, signal_number)
+            await engine.calls[0].left()
+
+    assert (0, "", "Stopped before it served.\n") == (ended.code, ended.out, ended.err)
+
+
+async def test_what_it_writes_is_its_owners_alone(place: Place) -> None:
+    data = place.folder / "deep" / "data"
+    earlier = os.umask(0o022)
+    try:
+        with up(data, PENSTOCK_CONFIG=place.config) as platform:
+            modes = {path.name: path.stat().st_mode & 0o777 for path in data.iterdir()}
+            await waited(platform.process.stop, signal.SIGTERM)
+    finally:
+        os.umask(earlier)
+
+    assert {"data.db", "data.db-wal", "data.db-shm", "data-keys.db", "running.json", "api-key"} <= set(modes)
+    assert {} == {name: mode for name, mode in modes.items() if mode & 0o077}
+    assert 0o700 == data.stat().st_mode & 0o777
+
+
+async def test_people_are_told_how_commands_find_an_unusual_data_folder(place: Place) -> None:
+    where = ("--data-dir", str(place.folder))
+    with started("up", "--port", "0", "--metrics-port", "0", *where, PENSTOCK_CONFIG=place.config) as process:
+        while not (line := await waited(process.line)).startswith("Or:"):
+            pass
+        await waited(process.stop, signal.SIGTERM)
+
+    assert f"Or: penstock chat --data-dir {place.folder}" == line
 
 
 async def test_a_killed_platform_starts_again_and_has_lost_nothing(place: Place) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 from collections import Counter
 from pathlib import Path
+from random import Random
 
 import pytest
 
@@ -12,6 +13,7 @@ from events.jobs import JobDue
 from events.requests import Claim
 from events.words import Invalid
 from functions.request.lifecycle import finish
+from services.dispatcher.dispatcher import Dispatcher
 from tests.services.dispatcher.world import World, long_ago, world
 from tests.support.clock import now
 from tests.support.upstream import Call, Upstream, answers, hangs, waits_for
@@ -216,13 +218,35 @@ async def test_a_dispatcher_stops_even_if_a_bell_rings_at_the_same_moment(
 
 
 async def test_a_dispatcher_outlives_a_queue_that_is_away(world: World, engine: Upstream) -> None:
-    world.requests.away = True
-    await world.dispatch()
     name = await world.submit()
+    world.requests.away = True
+    dispatcher = await world.dispatch()
     await asyncio.sleep(0.05)
     world.requests.away = False
 
     assert "completed" == (await world.ends(name)).state
+    assert await dispatcher.missing() is None
+
+
+async def test_a_dispatcher_outlives_a_bug_and_says_so(
+    world: World, engine: Upstream, caplog: pytest.LogCaptureFixture
+) -> None:
+    name = await world.submit()
+    world.requests.breaks = [RuntimeError("a bug"), RuntimeError("a bug")]
+    dispatcher = await world.dispatch()
+
+    assert "completed" == (await world.ends(name)).state
+    assert await dispatcher.missing() is None
+    assert ["RuntimeError('a bug')"] * 2 == [repr(r.exc_info[1]) for r in caplog.records if r.exc_info]
+
+
+async def test_who_asks_hears_whether_a_dispatcher_claims_anything(world: World) -> None:
+    dispatcher = Dispatcher(world.ports(), Random(0))
+    assert "it claims nothing" == await dispatcher.missing()
+    await dispatcher.start(alone=True)
+    assert await dispatcher.missing() is None
+    await dispatcher.stop(0)
+    assert "it claims nothing" == await dispatcher.missing()
 
 
 async def test_an_end_that_could_not_be_told_is_told_by_the_sweep(world: World, engine: Upstream) -> None:
@@ -254,6 +278,28 @@ async def test_a_request_that_was_not_begun_in_time_expires(world: World, engine
     assert ("expired", []) == (document.state, engine.calls)
     assert isinstance(told, InferenceCompleted)
     assert "expired" == told.status
+
+
+async def test_who_waits_for_a_request_that_expires_is_woken(world: World, engine: Upstream) -> None:
+    name = await world.submit()
+    dispatcher = await world.dispatch()
+    await dispatcher.stop(0)
+    await world.change(name, state="routed", deadline_at=long_ago())
+    with world.waiters.waiting(name) as rung:
+        await world.sweep(dispatcher)
+
+        assert rung.is_set()
+
+
+async def test_a_lost_claim_whose_deadline_passed_expires_with_the_same_sweep(
+    world: World, engine: Upstream
+) -> None:
+    name = await world.submit()
+    dead = Claim(owner="dead", lease_until=long_ago())
+    await world.change(name, state="running", claim=dead, attempts=1, deadline_at=long_ago())
+    await world.sweep(await world.dispatch())
+
+    assert ("expired", []) == ((await world.document(name)).state, engine.calls)
 
 
 async def test_what_has_ended_is_forgotten_when_its_time_is_over(world: World, engine: Upstream) -> None:

@@ -59,6 +59,10 @@ def test_an_engine_that_is_away_is_no_failed_attempt() -> None:
     assert "free" == judge(Failure(kind="connect", message="refused"), "gemma").again
 
 
+def test_an_engine_that_had_hung_up_before_the_call_is_asked_again_at_once() -> None:
+    assert "at once" == judge(Failure(kind="stale", message="closed"), "gemma").again
+
+
 @pytest.mark.parametrize("kind", ["reset", "protocol"])
 def test_an_engine_that_dies_is_a_failed_attempt(kind: str) -> None:
     judgement = judge(Failure(kind=kind, message="it died"), "gemma")  # type: ignore[arg-type]

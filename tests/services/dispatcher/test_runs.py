@@ -1,12 +1,15 @@
 """Queued requests on their way to an answer, and everything that can come between."""
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from events.envelope import wrap
 from events.inference import InferenceCompleted
+from events.usage import Progress
+from events.words import Usage
 from tests.services.dispatcher.world import World, world
 from tests.support import wire
 from tests.support.clock import now
@@ -137,6 +140,21 @@ async def test_an_engine_that_dies_too_often_makes_a_request_fail(world: World, 
     assert not any(done.billed for done in await world.completions(3))
 
 
+async def test_a_stale_connection_costs_an_attempt_but_no_pause(tmp_path: Path, engine: Upstream) -> None:
+    engine.will(ANSWER, closes, ANSWER)
+    async with world(tmp_path, engine.url, look_every_s=60, retry_first_s=60, retry_last_s=60) as made:
+        first, second = await made.submit(), await made.submit()
+        made.pace = replace(made.pace, slots=1)  # so that the second call is on the first one's connection
+        await made.dispatch()
+        ends = [await made.ends(name) for name in (first, second)]
+
+    assert {"completed"} == {document.state for document in ends}
+    assert (3, 0) == (
+        sum(document.attempts for document in ends),
+        sum(document.failures for document in ends),
+    )
+
+
 async def test_a_callers_mistake_makes_a_request_fail_at_once(world: World, engine: Upstream) -> None:
     engine.will(answers(problem("top_p must be at most 1.", param="top_p", code="bad"), 400))
     name = await world.submit()
@@ -201,6 +219,17 @@ async def test_a_deadline_that_passes_while_it_runs_ends_a_request(
     assert "expired" == document.state
     assert document.problem is not None
     assert "request_expired" == document.problem.code
+
+
+async def test_a_deadline_that_passes_before_its_engine_is_called_ends_a_request(
+    world: World, engine: Upstream
+) -> None:
+    world.bodies.slow_s = 0.15
+    name = await world.submit(deadline_s=0.1)
+    await world.dispatch()
+
+    assert ("expired", []) == ((await world.ends(name)).state, engine.calls)
+    assert [] == world.said.records()
 
 
 async def test_a_request_whose_prompt_is_gone_fails(world: World, engine: Upstream) -> None:
@@ -307,16 +336,47 @@ async def test_an_answer_that_comes_after_a_cancellation_is_dropped(world: World
     assert (document.state == "completed") == (finished == 1)
 
 
-async def test_a_long_run_renews_its_lease(tmp_path: Path, engine: Upstream) -> None:
+@pytest.mark.parametrize("cancel_check_s", [0.01, 60])
+async def test_a_long_run_renews_its_lease(tmp_path: Path, engine: Upstream, cancel_check_s: float) -> None:
     engine.will(hangs)
-    async with world(tmp_path, engine.url, lease_s=0.2, heartbeat_s=0.02) as made:
+    pace = {"lease_s": 0.5, "heartbeat_s": 0.02, "cancel_check_s": cancel_check_s}
+    async with world(tmp_path, engine.url, **pace) as made:
         name = await made.submit()
         dispatcher = await made.dispatch()
         await made.dispatch("d2")
         await engine.call()
         for _ in range(10):
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(0.1)
             await made.sweep(dispatcher)
 
         assert 1 == len(engine.calls)
         assert 1 == (await made.document(name)).attempts
+
+
+# --- progress
+
+
+async def test_a_run_records_that_it_is_alive(tmp_path: Path, engine: Upstream) -> None:
+    go = asyncio.Event()
+    engine.will(waits_for(go, ANSWER))
+    async with world(tmp_path, engine.url, progress_every_s=0.02) as made:
+        name = await made.submit("x" * 40)
+        await made.dispatch()
+        async with asyncio.timeout(10):
+            while len(alive := [r for r in made.said.records() if isinstance(r, Progress)]) < 3:
+                await asyncio.sleep(0.005)
+        go.set()
+        await made.ends(name)
+
+    assert {(f"{name}.1", Usage(input=10))} == {(record.attempt, record.usage) for record in alive}
+
+
+async def test_what_never_reached_an_engine_is_not_recorded(tmp_path: Path, engine: Upstream) -> None:
+    async with world(tmp_path, engine.url, progress_every_s=0.005) as made:
+        made.bodies.slow_s = 0.05
+        name = await made.submit()
+        await made.bodies.delete([(await made.document(name)).body_id])
+        await made.dispatch()
+        await made.ends(name)
+
+        assert [] == made.said.records()

@@ -2,7 +2,8 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -18,7 +19,7 @@ from events.config import Backend, Config, Model
 from events.envelope import Event, decode, wrap
 from events.jobs import JobDue
 from events.requests import FINAL, RequestDocument, State, Versioned
-from events.usage import Completed, UsageRecorded
+from events.usage import Completed, UsageRecord, UsageRecorded
 from events.words import ApiKey, Lane, Unavailable
 from functions.request.intake import Terms
 from functions.request.submission import Options
@@ -29,6 +30,7 @@ from services.adapters.memory.requests import MemoryRequests
 from services.dispatcher.dispatcher import Dispatcher
 from services.dispatcher.ports import Pace, Ports
 from services.pool.pool import Pool
+from services.requests.waiters import Waiters
 from services.router.queue import RequestQueue
 from services.sealing.sealer import Sealer
 from services.usage.recorder import Lingers, UsageRecorder
@@ -54,20 +56,70 @@ FAST = Pace(
 
 
 class Requests(MemoryRequests):
-    """A queue in memory that may be away, and slow to say that it wrote."""
+    """A queue in memory that may be away, and slow to say that it wrote. It counts what it is asked.
 
-    away = False
-    slow_s = 0.0
+    `breaks`: what its next looks for tenants raise, one each. `unheard`: writes take place, but who wrote
+    hears that the queue is away. `stuck`: calls about these requests wait for the event.
+    """
+
+    def __init__(self, now: Callable[[], datetime]) -> None:
+        super().__init__(now)
+        self.away = False
+        self.unheard = False
+        self.slow_s = 0.0
+        self.breaks: list[Exception] = []
+        self.stuck: dict[str, asyncio.Event] = {}
+        self.asked: Counter[str] = Counter()
+
+    async def get(self, request_id: str) -> Versioned | None:
+        await self._is_asked("get", request_id)
+        return await super().get(request_id)
 
     async def replace(self, document: RequestDocument, version: int) -> int:
+        await self._is_asked("replace", document.id)
         written = await super().replace(document, version)
         await asyncio.sleep(self.slow_s)
+        if self.unheard:
+            raise Unavailable("The queue says nothing.")
         return written
 
     async def waiting_tenants(self, now: datetime) -> list[tuple[str, Lane]]:
+        await self._is_asked("waiting_tenants")
+        if self.breaks:
+            raise self.breaks.pop(0)
+        return await super().waiting_tenants(now)
+
+    async def waiting(self, tenant: str, lane: Lane, now: datetime, limit: int) -> list[Versioned]:
+        await self._is_asked("waiting")
+        return await super().waiting(tenant, lane, now, limit)
+
+    async def _is_asked(self, what: str, name: str = "") -> None:
+        self.asked[what] += 1
         if self.away:
             raise Unavailable("The queue is away.")
-        return await super().waiting_tenants(now)
+        if name in self.stuck:
+            await self.stuck[name].wait()
+
+
+class Bodies(MemoryBodies):
+    """Bodies that are slow to come, or away for some calls."""
+
+    slow_s = 0.0
+    fails = 0
+
+    async def get(self, body_id: str) -> bytes | None:
+        await asyncio.sleep(self.slow_s)
+        self._may_fail()
+        return await super().get(body_id)
+
+    async def put(self, body_id: str, sealed: bytes, expire_at: datetime) -> None:
+        self._may_fail()
+        await super().put(body_id, sealed, expire_at)
+
+    def _may_fail(self) -> None:
+        if self.fails:
+            self.fails -= 1
+            raise Unavailable("The bodies are away.")
 
 
 @dataclass(slots=True)
@@ -87,10 +139,14 @@ class Said:
         found = {m.attributes["ce-id"]: m for m in self.messages if m.topic == topic}
         return [decode(m.attributes, m.data, KNOWN).event for m in found.values()]
 
+    def records(self) -> list[UsageRecord]:
+        """What was recorded of attempts, in its order."""
+        pages = [page for page in self.events("usage-recorded-v1") if isinstance(page, UsageRecorded)]
+        return [record for page in pages for record in page.records]
+
     def completions(self) -> list[Completed]:
         """The ends of attempts, in their order."""
-        pages = [page for page in self.events("usage-recorded-v1") if isinstance(page, UsageRecorded)]
-        return [record for page in pages for record in page.records if isinstance(record, Completed)]
+        return [record for record in self.records() if isinstance(record, Completed)]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -98,13 +154,14 @@ class World:
     """What dispatchers share."""
 
     requests: Requests
-    bodies: MemoryBodies
+    bodies: Bodies
     sealer: Sealer
     said: Said
     pool: Pool
     recorder: UsageRecorder
     config: Config
     pace: Pace
+    waiters: Waiters = field(default_factory=Waiters)
     dispatchers: list[Dispatcher] = field(default_factory=list)
 
     def ports(self, owner: str = "d1") -> Ports:
@@ -119,6 +176,7 @@ class World:
             now=now,
             owner=owner,
             pace=self.pace,
+            waiters=self.waiters,
         )
 
     def queue(self) -> RequestQueue:
@@ -130,6 +188,7 @@ class World:
             config=lambda: self.config,
             terms=Terms(),
             now=now,
+            waiters=self.waiters,
         )
 
     async def submit(
@@ -156,7 +215,7 @@ class World:
         )
 
     async def stored(self, name: str) -> Versioned:
-        found = await self.requests.get(name)
+        found = await MemoryRequests.get(self.requests, name)  # whatever the queue is told to do
         assert found is not None
         return found
 
@@ -203,7 +262,7 @@ async def world(folder: Path, engine: str, **pace: Any) -> AsyncIterator[World]:
     lingers = Lingers(started_s=0.001, other_s=0.001)
     made = World(
         requests=Requests(now),
-        bodies=MemoryBodies(now),
+        bodies=Bodies(now),
         sealer=Sealer(FileMasterKey(folder / "master-key"), MemoryDataKeys()),
         said=said,
         pool=Pool(config),
@@ -214,7 +273,9 @@ async def world(folder: Path, engine: str, **pace: Any) -> AsyncIterator[World]:
     try:
         yield made
     finally:
-        said.away = False
+        said.away = made.requests.away = made.requests.unheard = False
+        for stuck in made.requests.stuck.values():
+            stuck.set()
         for dispatcher in made.dispatchers:
             await dispatcher.stop(0)
         await made.recorder.close()

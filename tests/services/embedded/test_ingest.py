@@ -7,7 +7,10 @@ from typing import Any
 
 import pytest
 
+from events.bus import Message
+from services.embedded.ingest import ingest_envelope
 from tests.support import client
+from tests.support.clock import now
 from tests.support.platform import Running, config_file, eventually, running
 from tests.support.upstream import Upstream, answers, upstream
 from tests.support.wire import chat, completion, usage
@@ -83,14 +86,16 @@ BAD = {
     "nothing": (b"", "invalid_json"),
     "no JSON": (b"hello", "invalid_json"),
     "not UTF-8": (b'{"model": "\xff"}', "invalid_json"),
-    "not UTF-8 in a name": (b'{"\xff": 1}', None),
+    "not UTF-8 in a name": (b'{"\xff": 1}', "missing_required_parameter"),
+    "not UTF-8 in an envelope": (b'{"body": {}, "url": "\xff"}', "invalid_json"),
+    "a type that is wrong": (b'{"url": "/v1/chat/completions", "body": 5}', "invalid_type"),
     "depth": (b'{"body": ' + b"[" * 50_000, "invalid_json"),
     "empty messages": (b'{"model": "gemma", "messages": []}', "empty_array"),
     "an unknown model": (chat(model="gpt-9"), "model_not_found"),
     "a stream": (chat(stream=True), "stream_not_supported"),
     "a deadline that passed": (
         b'{"url": "/v1/chat/completions", "deadline": -1, "body": {}}',
-        "invalid_request",
+        "invalid_value",
     ),
 }
 
@@ -169,3 +174,13 @@ async def test_a_topic_whose_key_was_revoked_takes_nothing_more(platform: Runnin
     assert (400, "invalid_request") == (answer.status, answer.error["code"])
     assert "revoked" in answer.error["message"]
     assert 1 == len(engine.calls)
+
+
+TRACE = f"00-{'a' * 32}-{'b' * 16}-01"
+
+
+@pytest.mark.parametrize(("said", "taken"), [(TRACE, TRACE), ("my secret", ""), (TRACE * 9, ""), ("é", "")])
+async def test_a_publishers_traceparent_is_taken_only_where_it_is_one(said: str, taken: str) -> None:
+    message = Message(topic="ingest-acme", attributes={"traceparent": said}, data=b"", id="1")
+
+    assert taken == ingest_envelope("acme", message, now()).traceparent

@@ -1,14 +1,16 @@
 """ASGI applications behind the front: what they see, how they answer, and what happens where they fail."""
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from services.front.asgi import App, AsgiBridge
+from services.front.limits import Limits
 from services.wire.errors import render_refusal
 from tests.services.front.serving import serving
-from tests.support.client import connected
+from tests.support.client import Client, connected
 from tests.support.wire import request
 
 pytestmark = pytest.mark.anyio
@@ -68,15 +70,27 @@ async def test_a_reply_in_pieces_is_chunked() -> None:
     assert ("chunked", b"one two") == (answer.headers["transfer-encoding"], answer.body)
 
 
-async def test_an_application_that_fails_is_answered_for() -> None:
-    async def app(scope: Any, receive: Any, send: Any) -> None:
-        raise RuntimeError("a secret")
+async def rest(client: Client) -> bytes:
+    try:
+        return await client.rest()
+    except ConnectionResetError:
+        return b""
 
+
+async def silent(scope: Any, receive: Any, send: Any) -> None:
+    """Returns without an answer."""
+
+
+async def fails(scope: Any, receive: Any, send: Any) -> None:
+    raise RuntimeError
+
+
+@pytest.mark.parametrize("app", [silent, fails])
+async def test_an_application_that_gives_no_answer_leaves_nobody_waiting(app: App) -> None:
     async with serving(bridge(app)) as it, connected(it.port) as client:
-        answer = await client.ask("GET", "/")
+        await client.send(request("GET", "/"))
 
-    assert (500, "internal_error") == (answer.status, answer.error["code"])
-    assert b"secret" not in answer.body
+        assert b"" == await rest(client)
 
 
 async def test_a_stream_whose_application_fails_is_broken_off() -> None:
@@ -94,19 +108,44 @@ async def test_a_stream_whose_application_fails_is_broken_off() -> None:
             await client.chunk()
 
 
-async def test_an_application_learns_that_its_client_left() -> None:
-    seen: asyncio.Queue[str] = asyncio.Queue()
+@pytest.mark.parametrize("leave", [Client.close, Client.reset, Client.half_close])
+async def test_an_application_ends_where_its_client_left(leave: Callable[[Client], None]) -> None:
+    begun, ended = asyncio.Event(), asyncio.Event()
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
-        for _ in range(2):
-            seen.put_nowait((await receive())["type"])
+        await receive()
+        begun.set()
+        try:
+            await receive()
+        finally:
+            ended.set()
 
     async with serving(bridge(app)) as it, connected(it.port) as client:
         await client.send(request("GET", "/"))
-        assert "http.request" == await seen.get()
-        client.reset()
+        await begun.wait()
+        leave(client)
         async with asyncio.timeout(10):
-            assert "http.disconnect" == await seen.get()
+            await ended.wait()
+
+
+async def test_an_application_ends_where_its_client_does_not_read() -> None:
+    ended = asyncio.Event()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send(starts())
+        try:
+            while True:
+                await send(says(b"x" * 2**20, more=True))
+        finally:
+            ended.set()
+
+    async with (
+        serving(bridge(app), Limits(stalled_s=0.1)) as it,
+        connected(it.port, receive_buffer=4096) as client,
+    ):
+        await client.send(request("GET", "/"))
+        async with asyncio.timeout(10):
+            await ended.wait()
 
 
 async def test_an_application_waits_for_a_client_that_reads_slowly() -> None:

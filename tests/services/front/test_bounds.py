@@ -1,10 +1,13 @@
 """How much a client may send, and what it gets when it is too much."""
 
 import asyncio
+import contextlib
 
 import pytest
 
+from services.front.call import Call, Reply
 from services.front.limits import Budget, Limits
+from services.wire.fields import JSON
 from tests.services.front.serving import Held, echo, is_refusal, serving
 from tests.support.client import Client, connected
 from tests.support.wire import chunk, request
@@ -84,12 +87,12 @@ async def test_a_client_gets_its_refusal_although_it_is_still_sending() -> None:
         assert is_refusal(await client.response(), 413, "request_too_large")
 
 
-async def test_a_body_there_is_no_memory_for_is_refused_before_it_is_read() -> None:
+async def test_a_body_there_is_no_memory_for_is_refused_as_it_comes() -> None:
     held = Held()
     async with serving(held, budget=100) as it, connected(it.port) as one, connected(it.port) as other:
         await one.send(request("POST", "/", b"x" * 60))
         reply = await held.reply()
-        await other.send(b"POST / HTTP/1.1\r\nhost: t\r\ncontent-length: 60\r\n\r\n")
+        await other.send(b"POST / HTTP/1.1\r\nhost: t\r\ncontent-length: 60\r\n\r\n", b"x" * 41)
         refused = await other.response()
 
         assert is_refusal(refused, 503, "overloaded")
@@ -101,20 +104,37 @@ async def test_a_body_there_is_no_memory_for_is_refused_before_it_is_read() -> N
         assert 0 == it.budget.used
 
 
+async def test_bodies_that_are_only_announced_lock_nobody_out() -> None:
+    async with serving(echo, budget=100) as it, contextlib.AsyncExitStack() as stack:
+        for _ in range(5):
+            boaster = await stack.enter_async_context(connected(it.port))
+            await boaster.send(b"POST / HTTP/1.1\r\nhost: t\r\ncontent-length: 90\r\n\r\nabc")
+        await used(it.budget, 15)
+        client = await stack.enter_async_context(connected(it.port))
+
+        assert 200 == (await client.ask("POST", "/", b"x" * 80)).status
+
+
 async def test_a_chunked_body_there_is_no_memory_for_is_refused_where_it_grows_too_large() -> None:
     async with serving(echo, budget=100) as it, connected(it.port) as client:
         await client.send(CHUNKED, chunk(b"x" * 90), chunk(b"x" * 20))
 
         assert is_refusal(await client.response(), 503, "overloaded")
-        client.close()
-        await it.all_left()
         assert 0 == it.budget.used
+
+
+async def test_memory_is_given_back_at_once_when_a_body_is_refused() -> None:
+    async with serving(echo, Limits(body=50), budget=100) as it, connected(it.port) as client:
+        await client.send(CHUNKED, chunk(b"x" * 40), chunk(b"x" * 20))
+
+        assert is_refusal(await client.response(), 413, "request_too_large")
+        assert (0, 1) == (it.budget.used, it.front.connections)
 
 
 async def test_memory_is_given_back_when_a_client_leaves_in_the_middle_of_its_body() -> None:
     async with serving(echo, budget=100) as it, connected(it.port) as client:
         await client.send(b"POST / HTTP/1.1\r\nhost: t\r\ncontent-length: 60\r\n\r\nabc")
-        await used(it.budget, 60)
+        await used(it.budget, 3)
         client.reset()
         await used(it.budget, 0)
 
@@ -137,9 +157,9 @@ async def used(budget: Budget, size: int) -> None:
 async def test_more_requests_in_line_than_allowed_end_the_connection_after_the_answer_under_way() -> None:
     held = Held()
     async with serving(held, Limits(pipelined=2)) as it, connected(it.port) as client:
-        await client.send(request("GET", "/") * 4)
+        await client.send(request("POST", "/", b"x" * 10) * 4)
         reply = await held.reply()
-        await asyncio.sleep(0.01)
+        await used(it.budget, 10)  # only the one under way is still held
         reply.send(200, b"", b"first")
 
         assert b"first" == (await client.response()).body
@@ -152,3 +172,32 @@ async def ended(client: Client) -> bool:
         return b"" == await client.rest()
     except ConnectionResetError:
         return True
+
+
+# --- what a client has not read
+
+MUCH = b"x" * 16 * 2**20  # more than sockets buffer
+
+
+async def test_an_answer_a_client_is_slow_to_read_counts_until_it_has_read_it() -> None:
+    def answers(call: Call, reply: Reply) -> None:
+        reply.send(200, JSON, MUCH)
+
+    async with serving(answers, budget=10) as it, connected(it.port, receive_buffer=65_536) as client:
+        await client.send(request("GET", "/"))
+        await client.head()
+        assert 2**20 < it.budget.used <= len(MUCH) + 1000
+        assert len(MUCH) == len(await client.reader.readexactly(len(MUCH)))
+        await used(it.budget, 0)
+
+
+async def test_memory_is_given_back_when_a_client_leaves_before_it_has_read_its_answer() -> None:
+    def answers(call: Call, reply: Reply) -> None:
+        reply.send(200, JSON, MUCH)
+
+    async with serving(answers) as it, connected(it.port, receive_buffer=65_536) as client:
+        await client.send(request("GET", "/"))
+        await client.head()
+        assert it.budget.used
+        client.reset()
+        await used(it.budget, 0)

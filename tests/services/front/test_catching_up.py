@@ -33,6 +33,11 @@ class Wire(asyncio.Transport):
     def is_closing(self) -> bool:
         return self.closing
 
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None: ...
+
+    def get_write_buffer_size(self) -> int:
+        return 0
+
 
 @dataclass(slots=True)
 class Slow:
@@ -98,11 +103,11 @@ async def test_it_is_not_told_of_a_client_that_fell_behind_again() -> None:
     slow = caught_up(request("GET", "/"))
     slow.connection.pause_writing()
     await next_turn()
-    assert (["paused"], True) == (slow.held.heard, slow.connection.paused)
+    assert ["paused"] == slow.held.heard
     slow.connection.resume_writing()
     await next_turn()
 
-    assert (["paused", "resumed"], False) == (slow.held.heard, slow.connection.paused)
+    assert ["paused", "resumed"] == slow.held.heard
 
 
 async def test_a_request_in_line_begins_and_hears_nothing_of_what_was_before() -> None:

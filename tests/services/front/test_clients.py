@@ -13,7 +13,7 @@ from tests.support.wire import request
 
 pytestmark = pytest.mark.anyio
 
-BIG = b"x" * 4 * 2**20  # more than sockets buffer
+BIG = b"x" * 16 * 2**20  # more than sockets buffer
 SMALL_BUFFER = 4096
 
 
@@ -142,7 +142,7 @@ class EndsOnceCaughtUp:
 
 
 async def test_a_reply_may_end_its_connection_the_moment_the_client_caught_up() -> None:
-    async with serving(EndsOnceCaughtUp) as it, connected(it.port) as client:
+    async with serving(EndsOnceCaughtUp) as it, connected(it.port, receive_buffer=65_536) as client:
         await client.send(request("GET", "/", headers={"connection": "close"}))
         answer = await client.response()
 

@@ -13,7 +13,7 @@ from tests.support.wire import request
 
 pytestmark = pytest.mark.anyio
 
-BIG = b"x" * 4 * 2**20  # more than sockets buffer
+BIG = b"x" * 8 * 2**20  # more than sockets buffer
 SMALL_BUFFER = 4096
 
 
@@ -85,11 +85,12 @@ async def test_a_client_that_goes_on_sending_after_its_refusal_is_cut() -> None:
         await it.all_left()
 
 
-async def test_a_client_that_only_asks_and_never_reads_is_let_go() -> None:
-    def big(call: Call, reply: Reply) -> None:
-        reply.send(200, JSON, BIG)
+def big(call: Call, reply: Reply) -> None:
+    reply.send(200, JSON, BIG)
 
-    limits = Limits(pipelined=3, linger_s=0.1)
+
+async def test_a_client_that_only_asks_and_never_reads_is_let_go() -> None:
+    limits = Limits(pipelined=3, linger_s=0.1, stalled_s=0.1)
     async with serving(big, limits) as it, connected(it.port, receive_buffer=SMALL_BUFFER) as client:
         await client.send(request("GET", "/") * 10)
 
@@ -97,11 +98,8 @@ async def test_a_client_that_only_asks_and_never_reads_is_let_go() -> None:
 
 
 async def test_a_client_that_never_reads_its_answer_is_cut() -> None:
-    def big(call: Call, reply: Reply) -> None:
-        reply.send(200, JSON, BIG)
-
     async with (
-        serving(big, Limits(idle_timeout_s=0.1)) as it,
+        serving(big, Limits(stalled_s=0.1)) as it,
         connected(it.port, receive_buffer=SMALL_BUFFER) as kept,
         connected(it.port, receive_buffer=SMALL_BUFFER) as closing,
     ):
@@ -109,3 +107,43 @@ async def test_a_client_that_never_reads_its_answer_is_cut() -> None:
         await closing.send(request("GET", "/", headers={"connection": "close"}))
 
         await it.all_left()
+
+
+async def test_a_client_that_does_not_read_a_stream_is_cut_and_whoever_answers_hears_of_it() -> None:
+    held = Held()
+    async with (
+        serving(held, Limits(stalled_s=0.1)) as it,
+        connected(it.port, receive_buffer=SMALL_BUFFER) as client,
+    ):
+        await client.send(request("GET", "/"))
+        reply = await held.reply()
+        reply.start(200, JSON)
+        reply.write(BIG)
+
+        await held.hears("gone")
+
+
+async def test_a_client_that_reads_slowly_but_reads_is_neither_idle_nor_stalled() -> None:
+    limits = Limits(idle_timeout_s=0.1, stalled_s=1.0)
+    async with serving(big, limits) as it, connected(it.port, receive_buffer=65_536) as client:
+        await client.send(request("GET", "/"))
+        await client.head()
+        got = 0
+        while got < len(BIG):  # for twice as long as it may take nothing, and not faster
+            got += len(await client.reader.readexactly(len(BIG) // 16))
+            await asyncio.sleep(0.15)
+
+        assert len(BIG) == got
+
+
+async def test_a_stream_that_waits_for_its_endpoint_is_not_stalled() -> None:
+    held = Held()
+    async with serving(held, Limits(stalled_s=0.1)) as it, connected(it.port) as client:
+        await client.send(request("GET", "/"))
+        reply = await held.reply()
+        reply.start(200, JSON)
+        await asyncio.sleep(1.2)
+        reply.write(b"late")
+        reply.finish()
+
+        assert b"late" == (await client.response()).body

@@ -71,3 +71,10 @@ def test_a_busy_engine_says_when_to_come_back(
     refusal = refusal_of(status, headers, b"", "gemma")
 
     assert (status, "engine_busy", seconds) == (refusal.status, refusal.problem.code, refusal.retry_after_s)
+
+
+def test_an_engine_that_repeats_the_whole_request_is_cut_short() -> None:
+    body = problem("x" * 10**6, code="y" * 10**6, param="z" * 10**6)
+    told = refusal_of(400, [], body, "gemma").problem
+
+    assert len(told.message) + len(told.code or "") + len(told.param or "") < 2000

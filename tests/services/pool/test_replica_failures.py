@@ -7,7 +7,7 @@ import pytest
 from services.pool.replica import Replica
 from tests.services.pool.receiving import Heard
 from tests.support import wire
-from tests.support.upstream import Script, Upstream, answers, begins, closes, hangs, resets, says
+from tests.support.upstream import Script, Upstream, answers, begins, closes, hangs, resets, says, unreachable
 
 pytestmark = pytest.mark.anyio
 
@@ -44,6 +44,34 @@ async def test_an_engine_that_comes_back_is_used_again(engine: Upstream, replica
     await engine.listen()
 
     assert "completed" == (await call(replica).end()).news[-1]
+
+
+async def test_an_engine_is_put_aside_while_it_refuses_connections(
+    engine: Upstream, replica: Replica
+) -> None:
+    await call(replica).end()
+    assert not replica.aside_until
+    await engine.refuse()
+    await call(replica).end()
+    assert replica.aside_until > replica.now()
+    await engine.listen()
+    await call(replica).end()
+
+    assert not replica.aside_until
+
+
+@pytest.mark.parametrize(("waited_s", "aside"), [(0.5, False), (1.5, True)])
+async def test_an_engine_whose_connection_is_given_up_late_is_put_aside(waited_s: float, aside: bool) -> None:
+    time = 100.0
+    with unreachable() as url:
+        replica = Replica(url, clock=lambda: time)
+        flight = replica.send(PATH, b"", b"{}", Heard())
+        await asyncio.sleep(0.01)
+        time += waited_s
+        flight.cancel()
+        await asyncio.sleep(0.01)
+
+    assert aside is bool(replica.aside_until)
 
 
 BREAKS: dict[str, Script] = {

@@ -1,5 +1,6 @@
 """Server-sent events out of arbitrary pieces, and the usage they tell."""
 
+import json
 from itertools import pairwise
 
 import pytest
@@ -7,7 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from events.words import Usage
-from services.pool.sse import MAX_EVENT, EventBuffer, read_answer, says_done, split, take_usage
+from services.pool.sse import (
+    MAX_EVENT,
+    EventBuffer,
+    estimate_output,
+    read_answer,
+    says_done,
+    split,
+    take_usage,
+)
 from tests.support.wire import DONE, completion, delta, event, usage, usage_event
 
 STREAM = [delta("Hel"), b": a comment\n\n", delta("lo\n\nthere"), usage_event(3, 2), DONE]
@@ -108,6 +117,8 @@ def test_of_several_usages_the_last_holds() -> None:
         b'data: {"usage": "much"}\n\n',
         b'data: {"usage": {"prompt_tokens": "x"}}\n\n',
         b'data: {"usage": {"prompt_tokens": 3.5}}\n\n',
+        b'data: {"usage": {"prompt_tokens": -1}}\n\n',
+        b'data: {"usage": {"prompt_tokens": 3, "completion_tokens": 1%b}}\n\n' % (b"0" * 30),
         b'data: {"usage": \n\n',
         b'data: "usage"\n\n',
         b': "usage"\n\n',
@@ -134,6 +145,15 @@ def test_details_are_read_where_an_engine_tells_them() -> None:
     assert Usage(input=30, output=20, cached=10, reasoning=5) == read_answer(completion(usage=told))
 
 
+def test_a_part_is_never_larger_than_its_whole() -> None:
+    told = usage(3, 2) | {
+        "prompt_tokens_details": {"cached_tokens": 10},
+        "completion_tokens_details": {"reasoning_tokens": 10},
+    }
+
+    assert Usage(input=3, output=2, cached=3, reasoning=2) == read_answer(completion(usage=told))
+
+
 @pytest.mark.parametrize("details", [None, {}, {"cached_tokens": None}])
 def test_details_may_be_missing(details: object) -> None:
     told = usage(3, 2) | {"prompt_tokens_details": details, "completion_tokens_details": details}
@@ -141,14 +161,31 @@ def test_details_may_be_missing(details: object) -> None:
     assert Usage(input=3, output=2) == read_answer(completion(usage=told))
 
 
-@pytest.mark.parametrize("told", [None, "much", 5, {"prompt_tokens": "x"}, []])
+BEYOND = [-1, 2**40 + 1, 2**63, 10**30]
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        *(None, "much", 5, [], {}, {"prompt_tokens": "x"}, {"completion_tokens": 1}),
+        *({"prompt_tokens": number, "completion_tokens": 1} for number in BEYOND),
+        *({"prompt_tokens": 1, "completion_tokens": number} for number in BEYOND),
+        *(usage(1, 1) | {"prompt_tokens_details": {"cached_tokens": number}} for number in BEYOND),
+        *(usage(1, 1) | {"completion_tokens_details": {"reasoning_tokens": number}} for number in BEYOND),
+    ],
+    ids=str,
+)
 def test_an_answer_whose_usage_cannot_be_read_is_an_answer_all_the_same(told: object) -> None:
     assert read_answer(completion(usage=told)) is None
 
 
 @pytest.mark.parametrize(
     "body",
-    [b"", b"<html>", b"[1]", b'"text"', b"null", b'{"a":', b'{"a":' + b"[" * 5000 + b"]" * 5000 + b"}"],
+    [
+        *(b"", b"<html>", b"[1]", b'"text"', b"null", b'{"a":'),
+        b'{"a":' + b"[" * 5000 + b"]" * 5000 + b"}",
+        b'{"usage": 5, "a":' + b"[" * 5000 + b"]" * 5000 + b"}",
+    ],
 )
 def test_what_is_no_object_is_no_answer(body: bytes) -> None:
     with pytest.raises(ValueError, match=r".*"):
@@ -166,3 +203,43 @@ def test_words_about_the_end_are_not_the_end() -> None:
     assert not says_done(delta("a stream ends with data: [DONE]"))
     assert not says_done(event("data: [DONE]"))
     assert not says_done(b": data: [DONE]\n\n")
+
+
+def answer(*messages: object) -> bytes:
+    return json.dumps({"choices": [{"index": 0, "message": message} for message in messages]}).encode()
+
+
+CALLS = [{"id": "1", "function": {"name": "look", "arguments": "{}"}}]
+
+
+@pytest.mark.parametrize(
+    ("body", "tokens"),
+    [
+        (answer({"role": "assistant", "content": "x" * 40}), 10),
+        (answer({"content": "é" * 20}), 30),  # as json.dumps writes it: six bytes each
+        (answer({"content": "x" * 20}, {"content": "y" * 20}), 10),
+        (answer({"content": "x" * 20, "reasoning_content": "y" * 20, "refusal": None}), 10),
+        (answer({"content": None, "tool_calls": CALLS}), len(json.dumps(CALLS)) // 4),
+        (answer({"content": ""}), 0),
+        (answer(), 0),
+        (b"x" * 40, 10),
+        (b'{"choices": "something else"}', 7),
+        (b'{"choices": [{"text": "x"}]}', 7),
+        (b'{"choices":' + b"[" * 5000, 1252),
+    ],
+    ids=[
+        "text",
+        "escapes",
+        "choices",
+        "thoughts",
+        "calls",
+        "nothing",
+        "none",
+        "no JSON",
+        "words",
+        "text completion",
+        "depth",
+    ],
+)
+def test_what_an_answer_has_of_tokens_is_estimated_from_what_it_says(body: bytes, tokens: int) -> None:
+    assert tokens == estimate_output(body)

@@ -75,6 +75,24 @@ def test_an_answer_in_one_piece_is_not_asked_for_a_streams_options() -> None:
     assert "stream_options" not in json.loads(sent(chat(stream=False), "other"))
 
 
+@pytest.mark.parametrize("streamed", [True, False])
+@pytest.mark.parametrize("served_as", [MODEL, "other"])
+def test_a_limit_of_the_answer_is_told_under_both_its_names(served_as: str, streamed: bool) -> None:
+    # Ollama knows only the old one, which OpenAI's clients no longer send; where both are sent the new one
+    # holds, as it does at OpenAI's.
+    asked = {"stream": streamed, "max_completion_tokens": 7}
+    both = [json.loads(sent(chat(**asked, **more), served_as)) for more in ({}, {"max_tokens": 900})]
+
+    assert [(7, 7)] * 2 == [(told["max_tokens"], told["max_completion_tokens"]) for told in both]
+
+
+def test_no_limit_is_no_limit_under_both_its_names() -> None:
+    told = json.loads(sent(chat(max_completion_tokens=None, user="max_completion_tokens")))
+
+    assert (None, False) == (told["max_completion_tokens"], "max_tokens" in told)
+    assert 900 == json.loads(sent(chat(max_completion_tokens=None, max_tokens=900)))["max_tokens"]
+
+
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),

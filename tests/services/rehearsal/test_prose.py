@@ -9,6 +9,7 @@ from services.rehearsal.prose import (
     ECHO_CHARACTERS,
     MOST_TOKENS,
     NOTICE,
+    REMEMBERED_TOKENS,
     SENTENCES,
     TYPICAL_TOKENS,
     compose,
@@ -62,6 +63,13 @@ def test_the_same_dice_make_the_same_answer() -> None:
     assert compose(DICE, limit=500) == compose(bytes(bytearray(DICE)), limit=500)
     others = {compose(roll([b"user", b'"Why?"'], str(seed)), limit=500).tokens for seed in range(50)}
     assert len(others) > 45
+
+
+@pytest.mark.parametrize(("limit", "remembered"), [(REMEMBERED_TOKENS, True), (REMEMBERED_TOKENS + 1, False)])
+def test_only_short_answers_are_remembered(limit: int, remembered: bool) -> None:
+    first, second = (compose(DICE, limit=limit, endless=True) for _ in range(2))
+    assert first == second
+    assert remembered is (first is second)
 
 
 def test_dice_depend_on_the_seed_and_on_each_part_of_the_prompt() -> None:

@@ -116,13 +116,8 @@ async def test_a_day_that_is_none_is_refused(platform: Running, query: str) -> N
     refusal(await admin(platform, "GET", f"/usage?{query}"), 400, "invalid_request")
 
 
-async def test_a_job_is_started_or_refused_with_those_there_are(platform: Running) -> None:
-    async with platform.watching() as watch:
-        assert 202 == (await admin(platform, "POST", "/jobs/settle-usage/run")).status
-        assert "settle-usage" == (await watch.next("job-settle-usage"))["data"]["job"]
-
-    answer = await admin(platform, "POST", "/jobs/nothing/run")
-    assert "Jobs: settle-usage, sweep-requests" in refusal(answer, 400, "invalid_request")
+async def test_there_are_no_dead_letters_where_nothing_failed(platform: Running) -> None:
+    assert [] == (await platform.admin("GET", "/dead-letters"))["data"]
 
 
 async def test_many_may_watch_the_same_events(platform: Running) -> None:

@@ -77,7 +77,7 @@ async def test_a_platform_that_stops_says_it_is_not_ready(tmp_path: Path, engine
         held.reset()
         await stop
 
-    assert (503, {"process": "draining"}) == (ready.status, ready.json["missing"])
+    assert (503, "draining") == (ready.status, ready.json["missing"]["process"])
 
 
 async def metrics(platform: Running) -> str:

@@ -7,9 +7,13 @@ from typing import Any
 
 import pytest
 
+from events.usage import Completed
+from services.front.limits import Limits
 from tests.services.router.refusing import refusal
 from tests.support import wire
+from tests.support.client import connected
 from tests.support.platform import CHAT, Running, config_file, running
+from tests.support.routing import routed
 from tests.support.upstream import Script, Upstream, begins, hangs, never_ends, says, unreachable
 from tests.support.wire import DONE, chat, completion, delta, usage_event
 
@@ -20,7 +24,6 @@ LONG: dict[str, Any] = {  # each test shortens the one it is about
     "first_byte_timeout_s": 60,
     "idle_timeout_s": 60,
     "total_timeout_s": 60,
-    "stalled_client_timeout_s": 60,
 }
 SHORT = 0.1
 
@@ -105,19 +108,18 @@ async def test_an_engine_that_goes_on_for_ever(tmp_path: Path, engine: Upstream,
         refusal(answer, 504, "total_timeout")
 
 
-async def test_a_client_that_does_not_read_holds_the_engine_back_and_is_cut(
-    tmp_path: Path, engine: Upstream
-) -> None:
+async def test_a_client_that_does_not_read_holds_the_engine_back_and_is_cut(engine: Upstream) -> None:
     engine.will(never_ends(delta("x" * 50_000)))
-    short = settings(tmp_path, engine.url, stalled_client_timeout_s=SHORT)
-    async with running(tmp_path, **short) as platform, platform.watching() as watch:
-        async with platform.connected(receive_buffer=4096) as client:
-            await client.send(wire.request("POST", CHAT, chat(stream=True), platform.keyed()))
+    async with routed(engine.url, limits=Limits(stalled_s=SHORT)) as it:
+        async with connected(it.port, receive_buffer=4096) as client:
+            await client.send(it.request(chat(stream=True)))
             call = await engine.call()
             await call.left()
             assert not (await leftovers(client)).endswith(wire.LAST_CHUNK)
+        completed = (await it.tap.has(2))[-1]
 
-        assert "client_gone" == (await watch.record("completed"))["outcome"]
+    assert isinstance(completed, Completed)
+    assert ("client_gone", True) == (completed.outcome, completed.billed)
 
 
 async def leftovers(client: Any) -> bytes:

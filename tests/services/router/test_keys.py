@@ -70,7 +70,7 @@ async def test_an_admin_key_does_not_open_the_api(platform: Running, place: str)
     assert "admin key" in refusal(answer, 401, "invalid_api_key")
 
 
-@pytest.mark.parametrize("path", ["/tenants", "/keys", "/usage", "/events"])
+@pytest.mark.parametrize("path", ["/tenants", "/keys", "/usage", "/events", "/dead-letters"])
 async def test_an_api_key_does_not_open_the_admin_endpoints(platform: Running, path: str) -> None:
     for key in (platform.key, "nonsense", "\xff"):
         answer = await client.ask(

@@ -158,7 +158,10 @@ async def test_an_engine_that_hangs_up_on_every_call_is_called_twice_at_most(eng
 
 async def test_a_long_answer_in_one_piece_waits_until_its_tokens_are_durable(engine: Upstream) -> None:
     engine.will(waits_for(soon := asyncio.Event(), ANSWER))
-    async with routed(engine.url, Deadlines(progress_every_s=0.01)) as it, connected(it.port) as client:
+    async with (
+        routed(engine.url, deadlines=Deadlines(progress_every_s=0.01)) as it,
+        connected(it.port) as client,
+    ):
         await client.send(it.request(chat()))
         await engine.call()
         await it.tap.has(1)
@@ -177,7 +180,10 @@ async def test_a_long_answer_in_one_piece_waits_until_its_tokens_are_durable(eng
 
 async def test_a_long_answer_whose_tokens_cannot_be_recorded_is_not_given(engine: Upstream) -> None:
     engine.will(waits_for(soon := asyncio.Event(), ANSWER))
-    async with routed(engine.url, Deadlines(progress_every_s=0.01)) as it, connected(it.port) as client:
+    async with (
+        routed(engine.url, deadlines=Deadlines(progress_every_s=0.01)) as it,
+        connected(it.port) as client,
+    ):
         await client.send(it.request(chat()))
         await it.tap.has(1)
         await asyncio.sleep(0.02)
@@ -217,7 +223,7 @@ ENDS: dict[str, tuple[bool, Script]] = {
 
 async def test_a_start_that_never_gets_durable_ends_at_the_deadline(engine: Upstream) -> None:
     engine.will(*(script for _, script in ENDS.values()))
-    async with routed(engine.url, Deadlines(total_s=0.1)) as it:
+    async with routed(engine.url, deadlines=Deadlines(total_s=0.1)) as it:
         it.tap.close()
         for answer in await asyncio.gather(*(it.call(chat(stream=True)) for _ in ENDS)):
             refusal(answer, 504, "total_timeout")
@@ -297,9 +303,40 @@ async def test_a_record_tells_who_asked_for_what(engine: Upstream) -> None:
     assert 0 <= completed.first_byte_ms <= completed.duration_ms
 
 
+@pytest.mark.parametrize(
+    "told",
+    [
+        None,
+        {},
+        "much",
+        {"prompt_tokens": -1_000_000, "completion_tokens": 3},
+        {"prompt_tokens": 7, "completion_tokens": 10**30},
+    ],
+    ids=["none", "empty", "words", "negative", "immense"],
+)
+@pytest.mark.parametrize("stream", [False, True])
+async def test_usage_that_cannot_be_believed_is_estimated(
+    engine: Upstream, told: object, stream: bool
+) -> None:
+    whole = answers(completion("y" * 80, usage=told))
+    events = [delta(""), *[delta("y")] * 20]
+    engine.will(streams(*events, wire.event({"choices": [], "usage": told}), DONE) if stream else whole)
+    async with routed(engine.url) as it:
+        assert 200 == (await it.call(chat("x" * 40, stream=stream))).status
+        _, completed = await it.tap.has(2)
+
+    assert isinstance(completed, Completed)
+    assert "usage" == completed.estimated
+    assert 10 == completed.usage.input
+    assert completed.usage.output in (20, 21)  # the event that tells the usage is an event too
+
+
 async def test_a_long_attempt_tells_of_its_progress(engine: Upstream) -> None:
     engine.will(begins(delta(""), delta("a"), delta("b")))
-    async with routed(engine.url, Deadlines(progress_every_s=0.1)) as it, connected(it.port) as client:
+    async with (
+        routed(engine.url, deadlines=Deadlines(progress_every_s=0.1)) as it,
+        connected(it.port) as client,
+    ):
         await client.send(it.request(chat("x" * 40, stream=True)))
         _, progress, *_ = await it.tap.has(2)
 

@@ -41,29 +41,33 @@ async def test_what_is_no_json_is_refused(platform: Running, body: bytes) -> Non
     refusal(await platform.call("POST", CHAT, body), 400, "invalid_json")
 
 
+TYPE, MISSING = "invalid_type", "missing_required_parameter"
 SHAPES = {
-    "a list": (b"[]", None),
-    "a text": (b'"gemma"', None),
-    "null": (b"null", None),
-    "no model": (b'{"messages": []}', None),
-    "a model that is no text": (chat(model=5), "model"),
-    "no messages": (b'{"model": "gemma"}', None),
-    "messages that are no list": (chat(messages="hello"), "messages"),
-    "a message that is no object": (chat(messages=["hello"]), "messages[0]"),
-    "a message without a role": (chat(messages=[{"content": "x"}]), "messages[0]"),
-    "a role that is no text": (chat(messages=[{"role": 1}]), "messages[0].role"),
-    "a stream that is no yes or no": (chat(stream="yes"), "stream"),
-    "options that are no object": (chat(stream_options=[1]), "stream_options"),
+    "a list": (b"[]", TYPE, None),
+    "a text": (b'"gemma"', TYPE, None),
+    "null": (b"null", TYPE, None),
+    "no model": (b'{"messages": []}', MISSING, "model"),
+    "a model that is no text": (chat(model=5), TYPE, "model"),
+    "no messages": (b'{"model": "gemma"}', MISSING, "messages"),
+    "messages that are no list": (chat(messages="hello"), TYPE, "messages"),
+    "a message that is no object": (chat(messages=["hello"]), TYPE, "messages[0]"),
+    "a message without a role": (chat(messages=[{"content": "x"}]), MISSING, "messages[0].role"),
+    "a role that is no text": (chat(messages=[{"role": 1}]), TYPE, "messages[0].role"),
+    "a stream that is no yes or no": (chat(stream="yes"), TYPE, "stream"),
+    "options that are no object": (chat(stream_options=[1]), TYPE, "stream_options"),
     "a wish that is no yes or no": (
         chat(stream_options={"include_usage": "x"}),
+        TYPE,
         "stream_options.include_usage",
     ),
 }
 
 
-@pytest.mark.parametrize(("body", "param"), SHAPES.values(), ids=SHAPES)
-async def test_a_field_of_the_wrong_type_is_named(platform: Running, body: bytes, param: str | None) -> None:
-    refusal(await platform.call("POST", CHAT, body), 400, None, param)
+@pytest.mark.parametrize(("body", "code", "param"), SHAPES.values(), ids=SHAPES)
+async def test_a_field_of_the_wrong_type_is_named(
+    platform: Running, body: bytes, code: str, param: str | None
+) -> None:
+    refusal(await platform.call("POST", CHAT, body), 400, code, param)
 
 
 async def test_empty_messages_are_refused(platform: Running) -> None:
@@ -77,6 +81,23 @@ async def test_an_unknown_model_is_refused_with_those_there_are(platform: Runnin
 
     assert "'gpt-9'" in message
     assert "Models: gemma." in message
+
+
+async def test_no_answer_repeats_a_long_text_to_its_end(platform: Running) -> None:
+    long = "x" * 20_000
+    answers = [
+        await platform.chat(model=long),
+        await platform.chat(headers={"content-type": long}),
+        await platform.call("GET", f"/v1/models/{long}"),
+        await platform.call("GET", f"/v1/requests/{long}"),
+        await platform.call("GET", f"/v1/requests/req_1?wait={long}"),
+        await platform.call("POST", "/v1/requests", chat(), {"content-type": long}),
+        await platform.call("GET", f"/{long}"),
+    ]
+
+    for answer in answers:
+        assert 400 <= answer.status < 500
+        assert len(answer.body) < 500
 
 
 async def test_a_prompt_far_over_the_models_context_is_refused(tmp_path: Path, engine: Upstream) -> None:

@@ -25,25 +25,28 @@ def enveloped(**more: object) -> bytes:
 BAD: dict[str, tuple[bytes, str | None, str | None]] = {
     "no JSON": (b"hello", "invalid_json", None),
     "not UTF-8": (b'{"model": "\xff"}', "invalid_json", None),
-    "not UTF-8 in a name": (b'{"\xff": 1}', None, None),
-    "a list": (b"[]", None, None),
+    "not UTF-8 in a name": (b'{"\xff": 1}', "missing_required_parameter", "model"),
+    "a list": (b"[]", "invalid_type", None),
+    "not UTF-8 in an envelope": (b'{"url": "\xff", "body": {}}', "invalid_json", None),
     "no messages": (b'{"model": "gemma", "messages": []}', "empty_array", "messages"),
     "a stream": (chat(stream=True), "stream_not_supported", "stream"),
-    "an envelope without a url": (b'{"body": {}}', "invalid_request", None),
-    "an envelope to elsewhere": (enveloped(url="/v1/embeddings"), "invalid_request", "url"),
-    "another method": (enveloped(method="GET"), "invalid_request", "method"),
-    "an unknown option": (enveloped(colour="red"), "invalid_request", None),
-    "an unknown lane": (enveloped(lane="fast"), "invalid_request", "lane"),
-    "a long custom id": (enveloped(custom_id="x" * 65), "invalid_request", "custom_id"),
-    "a deadline in words": (enveloped(deadline="soon"), "invalid_request", "deadline"),
-    "a deadline that passed": (enveloped(deadline=-1), "invalid_request", "deadline"),
-    "a deadline without a zone": (enveloped(deadline="2030-01-01T00:00:00"), "invalid_request", "deadline"),
-    "a deadline without end": (enveloped(deadline="inf"), "invalid_request", "deadline"),
-    "a deadline that is no number": (enveloped(deadline="nan"), "invalid_request", "deadline"),
-    "a deadline after all days": (enveloped(deadline=1e300), "invalid_request", "deadline"),
+    "an envelope without a url": (b'{"body": {}}', "missing_required_parameter", "url"),
+    "an envelope to elsewhere": (enveloped(url="/v1/embeddings"), "invalid_value", "url"),
+    "another method": (enveloped(method="GET"), "invalid_value", "method"),
+    "an unknown option": (enveloped(colour="red"), "unknown_parameter", "colour"),
+    "a webhook": (enveloped(webhook="https://a.example"), "unknown_parameter", "webhook"),
+    "a lane that is no text": (enveloped(lane=1), "invalid_type", "lane"),
+    "an unknown lane": (enveloped(lane="fast"), "invalid_value", "lane"),
+    "a long custom id": (enveloped(custom_id="x" * 65), "invalid_value", "custom_id"),
+    "a deadline in words": (enveloped(deadline="soon"), "invalid_value", "deadline"),
+    "a deadline that passed": (enveloped(deadline=-1), "invalid_value", "deadline"),
+    "a deadline without a zone": (enveloped(deadline="2030-01-01T00:00:00"), "invalid_value", "deadline"),
+    "a deadline without end": (enveloped(deadline="inf"), "invalid_value", "deadline"),
+    "a deadline that is no number": (enveloped(deadline="nan"), "invalid_value", "deadline"),
+    "a deadline after all days": (enveloped(deadline=1e300), "invalid_value", "deadline"),
     "a body in an envelope that is text": (
         b'{"url": "/v1/chat/completions", "body": "hello"}',
-        None,
+        "invalid_type",
         None,
     ),
     "depth": (b'{"body": ' + b"[" * 50_000, "invalid_json", None),
@@ -67,7 +70,13 @@ async def test_an_unknown_model_is_refused(platform: Running) -> None:
 async def test_a_bad_option_in_a_header_is_refused(platform: Running, header: str, param: str) -> None:
     answer = await platform.call("POST", REQUESTS, chat(), {header: "nonsense"})
 
-    refusal(answer, 400, "invalid_request", param)
+    refusal(answer, 400, "invalid_value", param)
+
+
+async def test_a_webhook_in_a_header_is_refused_like_one_in_an_envelope(platform: Running) -> None:
+    answer = await platform.call("POST", REQUESTS, chat(), {"x-penstock-webhook": "https://a.example"})
+
+    assert "read the answer" in refusal(answer, 400, "unknown_parameter", "webhook")
 
 
 async def test_another_media_type_is_refused(platform: Running) -> None:
@@ -78,4 +87,4 @@ async def test_another_media_type_is_refused(platform: Running) -> None:
 
 @pytest.mark.parametrize("wait", ["soon", "-1", "61", "nan", "inf"])
 async def test_a_wait_that_cannot_be_is_refused(platform: Running, wait: str) -> None:
-    refusal(await platform.call("GET", f"{REQUESTS}/req_1?wait={wait}"), 400, None, "wait")
+    refusal(await platform.call("GET", f"{REQUESTS}/req_1?wait={wait}"), 400, "invalid_value", "wait")

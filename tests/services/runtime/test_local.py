@@ -68,13 +68,16 @@ async def test_a_key_that_is_none_is_told_with_the_place_it_came_from(tmp_path: 
     await fails(tmp_path, Invalid, "api-key is not an API key", config=config)
 
 
-async def test_a_revoked_development_key_stays_revoked(tmp_path: Path, config: str) -> None:
+async def test_a_revoked_development_key_stays_revoked_and_another_is_made(
+    tmp_path: Path, config: str
+) -> None:
     async with running(tmp_path, config=config) as first:
         keys = (await first.admin("GET", "/keys"))["data"]
         (mine,) = [key["id"] for key in keys if key["name"] == "development"]
         await first.admin("POST", f"/keys/{mine}/revoke")
     async with running(tmp_path, config=config) as second:
-        assert 401 == (await second.chat()).status
+        assert 401 == (await second.chat(headers={"authorization": f"Bearer {first.key}"})).status
+        assert await works(second)
 
 
 async def test_a_folder_is_one_platforms_alone(tmp_path: Path, config: str) -> None:

@@ -1,10 +1,21 @@
 """Settings are read once, checked by name, and shown without their secrets."""
 
+import re
+from pathlib import Path
+
 import pytest
 
 from events.words import Invalid
 from services.runtime.logs import set_up_logs
-from services.runtime.settings import Settings, default_data_dir, read_settings, shown
+from services.runtime.settings import (
+    HOSTS,
+    SECRET,
+    Settings,
+    default_data_dir,
+    described,
+    read_settings,
+    shown,
+)
 
 HOME = {"XDG_DATA_HOME": "/data"}
 
@@ -49,8 +60,77 @@ def test_other_variables_are_nobodys_business() -> None:
     ],
 )
 def test_a_value_that_is_not_right_is_told_by_its_name(name: str, text: str) -> None:
-    with pytest.raises(Invalid, match=f"PENSTOCK_{name}: '{text}' is not right"):
+    with pytest.raises(Invalid, match=f"^PENSTOCK_{name} is '{text}'; use a (whole )?number from"):
         read_settings({}, HOME | {f"PENSTOCK_{name}": text})
+
+
+NUMBERS = {setting.name: setting.allowed for setting in described() if setting.allowed.most is not None}
+TEXTS = {setting.name for setting in described()} - set(NUMBERS)
+
+
+def refused(name: str, text: object) -> str:
+    with pytest.raises(Invalid) as told:
+        read_settings({}, HOME | {f"PENSTOCK_{name.upper()}": str(text)})
+    return str(told.value)
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+def test_every_number_has_bounds_and_is_one(name: str) -> None:
+    allowed = NUMBERS[name]
+    assert allowed.least is not None
+    assert allowed.most is not None
+    for text in (allowed.least - 1, allowed.most + 1, "nan", "inf", "-inf", "null", "x", "1" * 5000):
+        assert refused(name, text).endswith(f"; use {allowed}.")
+
+
+def test_the_defaults_are_allowed() -> None:
+    given = {setting.name: setting.default for setting in described() if setting.name != "data_dir"}
+
+    assert Settings(data_dir="/data/penstock") == read_settings(given, HOME)
+
+
+def test_every_setting_is_described_by_a_sentence() -> None:
+    assert list(Settings.__struct_fields__) == [setting.name for setting in described()]
+    assert [] == [setting.name for setting in described() if not setting.meaning.endswith(".")]
+
+
+@pytest.mark.parametrize("name", sorted(TEXTS - SECRET - HOSTS))
+@pytest.mark.parametrize("text", ["a\nb", "a\udcff", "\x1b[0m"], ids=["lines", "no text", "an escape"])
+def test_a_text_is_one_line(name: str, text: str) -> None:
+    assert refused(name, text).endswith("; use a line of text.")
+
+
+@pytest.mark.parametrize("name", sorted(HOSTS))
+@pytest.mark.parametrize("text", ["a..b", "x" * 70, ".", "a\nb"])
+def test_a_host_is_one_that_could_be_looked_up(name: str, text: str) -> None:
+    assert refused(name, text).endswith("; use a host's name or address.")
+    assert "::1" == getattr(read_settings({name: "::1"}, HOME), name)
+
+
+@pytest.mark.parametrize("name", sorted(SECRET))
+def test_a_secret_that_is_not_right_is_not_told(name: str) -> None:
+    assert f"PENSTOCK_{name.upper()} is not right; use a line of text." == refused(name, "psk_1\npsk_2")
+
+
+@pytest.mark.parametrize("name", ["host", "data_dir"])
+def test_what_is_given_may_not_be_empty(name: str) -> None:
+    with pytest.raises(Invalid, match=f"^PENSTOCK_{name.upper()} is ''; use a "):
+        read_settings({name: ""}, HOME)
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"SILENT_AFTER_S": "9"}, "PROGRESS_EVERY_S is 5; use at most half of PENSTOCK_SILENT_AFTER_S (9)"),
+        (
+            {"MAX_BODY_BYTES": "3000000", "MAX_HELD_BYTES": "2000000"},
+            "MAX_BODY_BYTES is 3000000; use at most PENSTOCK_MAX_HELD_BYTES (2000000)",
+        ),
+    ],
+)
+def test_settings_that_do_not_go_together_are_told(given: dict[str, str], told: str) -> None:
+    with pytest.raises(Invalid, match=re.escape(told)):
+        read_settings({}, HOME | {f"PENSTOCK_{name}": text for name, text in given.items()})
 
 
 def test_secrets_are_never_shown() -> None:
@@ -62,7 +142,24 @@ def test_secrets_are_never_shown() -> None:
 
 
 def test_data_lies_in_the_home_folder_unless_said_otherwise() -> None:
-    assert default_data_dir({}).endswith(".local/share/penstock")
+    assert "/home/me/.local/share/penstock" == default_data_dir({}, lambda: Path("/home/me"))
+    assert "/data/penstock" == default_data_dir({"XDG_DATA_HOME": "/data"}, homeless)
+    assert "/home/me/.local/share/penstock" == default_data_dir(
+        {"XDG_DATA_HOME": "relative"}, lambda: Path("/home/me")
+    )
+
+
+def homeless() -> Path:
+    """What `Path.home` does where there is neither HOME nor a user of that number."""
+    raise RuntimeError
+
+
+def test_without_a_home_folder_a_data_folder_has_to_be_named() -> None:
+    with pytest.raises(Invalid, match="with --data-dir or PENSTOCK_DATA_DIR"):
+        read_settings({}, {}, homeless)
+
+    assert "/d" == read_settings({"data_dir": "/d"}, {}, homeless).data_dir
+    assert "/d" == read_settings({}, {"PENSTOCK_DATA_DIR": "/d"}, homeless).data_dir
 
 
 def test_an_unknown_log_level_is_told_with_those_there_are() -> None:

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 
@@ -12,9 +13,10 @@ from events.catalog import Retry, Subscription
 from events.envelope import Envelope, Event, wrap
 from events.inference import InferenceRequested
 from events.jobs import JobDue
+from events.requests import Owed
 from events.words import Conflict, Invalid, Unavailable
 from services.adapters.memory.bus import MemoryBus
-from services.embedded.consumer import Consumer
+from services.delivery.consumer import Consumer
 from tests.support.client import PATIENCE_S
 from tests.support.clock import now
 from tests.support.platform import eventually
@@ -33,12 +35,13 @@ class World:
     bus: MemoryBus = field(default_factory=lambda: MemoryBus(now))
     fails: list[Exception] = field(default_factory=list)
     handled: list[Envelope] = field(default_factory=list)
+    says: Sequence[Event | Owed] = (SAID, SAID)
 
-    async def handle(self, envelope: Envelope) -> Sequence[Event]:
+    async def handle(self, envelope: Envelope) -> Sequence[Event | Owed]:
         self.handled.append(envelope)
         if self.fails:
             raise self.fails.pop(0)
-        return [SAID, SAID]
+        return self.says
 
     async def hears(self, name: str = "1") -> None:
         """An event arrives."""
@@ -58,11 +61,29 @@ class World:
         await eventually(empty)
 
 
+class BrokenInbox:
+    """An inbox with a bug: it fails so many times before it works."""
+
+    def __init__(self, bus: MemoryBus, fails: int) -> None:
+        self._bus = bus
+        self._fails = fails
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._bus, name)
+
+    async def receive(self, subscription_name: str, limit: int) -> list[Message]:
+        if self._fails:
+            self._fails -= 1
+            raise RuntimeError("a bug")
+        return await self._bus.receive(subscription_name, limit)
+
+
 @asynccontextmanager
-async def consuming() -> AsyncIterator[World]:
+async def consuming(*, broken: int = 0) -> AsyncIterator[World]:
     world = World()
     await world.bus.ensure([IN, OUT])
-    consumer = Consumer(world.bus, world.bus, IN, world.handle, source="/functions/tested")
+    inbox = BrokenInbox(world.bus, broken)
+    consumer = Consumer(inbox, world.bus, IN, world.handle, source="/functions/tested")
     task = asyncio.create_task(consumer.run())
     try:
         yield world
@@ -102,6 +123,36 @@ async def test_what_failed_for_now_comes_again(error: Exception) -> None:
 
     assert 3 == len(world.handled)
     assert [] == await world.bus.dead_letters(10)
+
+
+async def test_a_bug_is_given_another_chance_but_not_for_ever() -> None:
+    async with consuming() as world:
+        world.fails = [RuntimeError("a bug")] * 99
+        await world.hears()
+        await world.done()
+
+    (dead,) = await world.bus.dead_letters(10)
+    assert IN.retry.attempts == len(world.handled)
+    assert f"Given up after {IN.retry.attempts} deliveries" in dead.reason
+
+
+async def test_a_consumer_outlives_a_bug_in_its_inbox() -> None:
+    async with consuming(broken=1) as world:
+        await world.hears()
+        await world.said()
+
+    assert 1 == len(world.handled)
+
+
+async def test_what_a_document_owes_is_said_as_it_stands_whatever_was_consumed() -> None:
+    owed = Owed(topic=OUT.topic, attributes={"ce-id": "of the document"}, data=b"{}")
+    async with consuming() as world:
+        world.says = (owed, SAID)
+        await world.hears()
+        first, second = await world.said()
+
+    assert owed == Owed(topic=first.topic, attributes=first.attributes, data=first.data)
+    assert "/functions/tested" == second.attributes["ce-source"]
 
 
 async def test_what_no_retry_can_mend_is_put_aside_with_the_reason() -> None:

@@ -2,25 +2,21 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable
 
-from events.bus import Inbox, Message, Publisher, message_of
-from events.catalog import KNOWN, Subscription
-from events.envelope import Envelope, Event, decode, derive
+from events.bus import Inbox, Message, Publisher
+from events.catalog import Subscription
+from events.envelope import Envelope
 from events.words import Invalid, PenstockError
+from services.delivery.handling import Handle, carry_out
+from services.jobs.starts import event_of
 
 AT_ONCE = 32
 PAUSE_S = 1.0
 
-Handle = Callable[[Envelope], Awaitable[Sequence[Event]]]
 Decode = Callable[[Message], Envelope]
 
 log = logging.getLogger("penstock.consumer")
-
-
-def cloud_event(message: Message) -> Envelope:
-    """The envelope of an internal message."""
-    return decode(message.attributes, message.data, KNOWN)
 
 
 class Consumer:
@@ -34,7 +30,7 @@ class Consumer:
         handle: Handle,
         *,
         source: str,
-        decode: Decode = cloud_event,
+        decode: Decode = event_of,
     ) -> None:
         self._inbox = inbox
         self._publisher = publisher
@@ -53,13 +49,21 @@ class Consumer:
             except PenstockError as error:
                 log.warning("%s waits: %s", self._name, error)
                 await asyncio.sleep(PAUSE_S)
+            except Exception:
+                log.exception("%s waits", self._name)
+                await asyncio.sleep(PAUSE_S)
 
     async def _deliver(self, message: Message) -> str | None:
-        """Handles one message; its id where it is to be acknowledged."""
+        """One message; its id where it is to be acknowledged."""
         try:
-            envelope = self._decode(message)
-            events = await self._handle(envelope)
-            await self._publish(envelope, events)
+            return await self._handled(message)
+        except PenstockError as error:  # the bus is away; the message comes again when its lease is over
+            log.warning("%s: a message was not answered: %s", self._name, error)
+            return None
+
+    async def _handled(self, message: Message) -> str | None:
+        try:
+            await carry_out(self._decode(message), self._handle, self._publisher, self._source)
         except Invalid as error:
             log.warning("%s: a message goes to the dead letter: %s", self._name, error)
             await self._inbox.dead_letter(self._name, message.id, str(error))
@@ -72,12 +76,3 @@ class Consumer:
         else:
             return message.id
         return None
-
-    async def _publish(self, consumed: Envelope, events: Sequence[Event]) -> None:
-        if events:
-            await self._publisher.publish(
-                [
-                    message_of(derive(consumed, event, index=index, source=self._source))
-                    for index, event in enumerate(events)
-                ]
-            )

@@ -1,0 +1,1 @@
+"""The configuration document as it is published, and the version a process serves."""

@@ -1,0 +1,1 @@
+"""Bringing messages to handlers: what follows is published before what was consumed is acknowledged."""

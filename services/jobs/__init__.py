@@ -1,0 +1,1 @@
+"""Jobs: when they are due, how they are started, and that each slot is run once."""

@@ -1,0 +1,58 @@
+"""A streamed answer as it comes from an engine: events to pass on, and what they told."""
+
+from events.words import Usage
+from services.pool.sse import (
+    DONE_EVENT,
+    TELLS_USAGE,
+    EventBuffer,
+    before_error,
+    says_done,
+    take_usage,
+)
+
+
+class EventStream:
+    """Takes an engine's bytes in, gives whole events out; of the usage only what the caller wants of it.
+
+    `usage` is what the engine told last. `done`: the answer was told to its end. `failed`: the engine
+    told an error, and nothing behind it counts.
+    """
+
+    __slots__ = ("_buffer", "_events", "_wants_usage", "done", "failed", "usage")
+
+    def __init__(self, *, wants_usage: bool) -> None:
+        self._wants_usage = wants_usage
+        self._buffer = EventBuffer()
+        self._events = 0
+        self.usage: Usage | None = None
+        self.done = False
+        self.failed = False
+
+    @property
+    def unfinished(self) -> int:
+        """Bytes of an event that is not whole yet."""
+        return len(self._buffer.rest)
+
+    @property
+    def tokens(self) -> int:
+        """Our own count: a token an event, but for the first, which tells the role, and [DONE]."""
+        return max(0, self._events - 1 - self.done)
+
+    def feed(self, data: bytes) -> bytes:
+        """The events that are whole with this. Raises `ValueError` where one does not end."""
+        events = self._buffer.feed(data)
+        return self._read(events) if events else b""
+
+    def end(self) -> bytes:
+        """What there is to pass on when no more bytes come: some engines close right behind [DONE]."""
+        return self._read(DONE_EVENT) if says_done(self._buffer.rest) else b""
+
+    def _read(self, events: bytes) -> bytes:
+        events, self.failed = before_error(events)
+        if b'"usage"' in events and TELLS_USAGE.search(events):
+            events, usage = take_usage(events, keep=self._wants_usage)
+            self.usage = usage or self.usage
+        if says_done(events):
+            self.done = True
+        self._events += events.count(b"data:")
+        return events

@@ -1,0 +1,264 @@
+"""The processes of a platform on Google's services: router, dispatcher and every function."""
+
+import asyncio
+import logging
+import secrets
+import time
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from events.bus import Message
+from events.catalog import EVENTS, JOBS, Subscription, subscriptions
+from events.envelope import Envelope
+from events.words import Unavailable
+from services.adapters.firestore import database as firestore
+from services.adapters.firestore.advice import FirestoreAdvice
+from services.adapters.firestore.bodies import FirestoreBodies
+from services.adapters.firestore.config_documents import FirestoreConfigDocuments
+from services.adapters.firestore.data_keys import FirestoreDataKeys
+from services.adapters.firestore.job_runs import FirestoreJobRuns
+from services.adapters.firestore.keys import FirestoreKeys
+from services.adapters.firestore.ledger import FirestoreUsageLedger
+from services.adapters.firestore.requests import FirestoreRequests
+from services.adapters.local.master_key import FileMasterKey
+from services.adapters.pubsub import connection as pubsub
+from services.adapters.pubsub.conversation import PubSubConversation
+from services.adapters.pubsub.inbox import PubSubInbox
+from services.adapters.pubsub.publisher import PubSubPublisher
+from services.adapters.pubsub.push import PushEndpoint
+from services.configuration.feed import ConfigFeed
+from services.delivery.consumer import Consumer
+from services.embedded.ingest import LocalIngest, ingest_envelope
+from services.embedded.workers import Workers
+from services.jobs.slots import by_schedule
+from services.runtime import functions
+from services.runtime.cloud_settings import CloudSettings, read_cloud_settings
+from services.runtime.process import Process, utc_now
+from services.runtime.serving import RouterService, Surroundings
+from services.runtime.settings import Settings, read_settings
+from services.runtime.stores import Stores
+from services.sealing.sealer import Sealer
+from services.usage.recorder import Lingers
+
+TOPICS = tuple(row.topic for row in EVENTS)
+CONFIG_POLL_S = 5.0
+CONFIG_WITHIN_S = 60.0
+PAUSE_S = 1.0
+LINGERS = Lingers(started_s=0.1, other_s=0.25, pages_in_flight=4)  # every page is paid for
+
+log = logging.getLogger("penstock.cloud")
+
+
+class Cloud:
+    """What every process on Google's services has; `stack` closes it."""
+
+    def __init__(self, settings: Settings, place: CloudSettings) -> None:
+        self.settings = settings
+        self.place = place
+        self.stack = AsyncExitStack()
+        self.workers = Workers()
+
+    async def open(self) -> Process:
+        """Opens channels and stores, and waits for the first configuration document."""
+        self.channel = await pubsub.connect(self.pubsub_place)
+        self.stack.push_async_callback(self.channel.close)
+        self.stack.push_async_callback(self.workers.stop)
+        self.publisher = PubSubPublisher(self.channel, self.pubsub_place)
+        data = self._database(self.place.database)
+        self._feed = ConfigFeed(FirestoreConfigDocuments(data, utc_now))
+        await self._first_config()
+        return Process(
+            settings=self.settings,
+            stores=self._stores(data),
+            publisher=self.publisher,
+            config=self._feed.config,
+            pool=self._feed.pool,
+            producer=secrets.token_hex(8),
+            lingers=LINGERS,
+            cancel_check_s=self.settings.heartbeat_s,  # every look would be a read to pay for
+        )
+
+    @property
+    def pubsub_place(self) -> pubsub.Place:
+        """Where Pub/Sub is."""
+        return pubsub.Place(project=self.place.project, emulator=self.place.pubsub_emulator)
+
+    def _database(self, name: str) -> firestore.Database:
+        emulator = self.place.firestore_emulator
+        api = firestore.connect(emulator)
+        self.stack.push_async_callback(firestore.close, api)
+        if emulator:
+            return firestore.Database.on_emulator(api, self.place.project, name)
+        return firestore.Database(api, self.place.project, name)
+
+    def _stores(self, data: firestore.Database) -> Stores:
+        data_keys = FirestoreDataKeys(self._database(self.place.keys_database))
+        return Stores(
+            ledger=FirestoreUsageLedger(data, utc_now),
+            requests=FirestoreRequests(data, utc_now),
+            bodies=FirestoreBodies(data, utc_now),
+            keys=FirestoreKeys(data),
+            job_runs=FirestoreJobRuns(data),
+            advice=FirestoreAdvice(data),
+            sealer=Sealer(FileMasterKey(Path(self.place.master_key_file)), data_keys),
+        )
+
+    async def _first_config(self) -> None:
+        """Nothing can be decided without one; a deployment without one fails here, and says why."""
+        self.stack.callback(self._feed.close)
+        deadline = time.monotonic() + CONFIG_WITHIN_S
+        while not self._feed.version:
+            try:
+                await self._feed.refresh()
+            except Unavailable as error:
+                log.warning("waiting for the configuration: %s", error)
+                if time.monotonic() > deadline:
+                    raise
+                await asyncio.sleep(PAUSE_S)
+        self.workers.start(self._feed.follow(CONFIG_POLL_S), "configuration")
+
+
+class RouterProcess:
+    """The router of a cloud platform; `start` once, `stop` once."""
+
+    def __init__(self, settings: Settings, place: CloudSettings) -> None:
+        self._cloud = Cloud(settings, place)
+        self._grace_s = 0.0
+
+    async def start(self) -> RouterService:
+        """Opens everything and serves. What fails undoes the rest."""
+        try:
+            return await self._start()
+        except BaseException:
+            await self._cloud.stack.aclose()
+            raise
+
+    async def _start(self) -> RouterService:
+        cloud = self._cloud
+        process = await cloud.open()
+        recorder = process.recorder("/router")
+        cloud.stack.push_async_callback(recorder.close)
+        ingest = LocalIngest(
+            cloud.publisher,
+            _MadeElsewhere(),
+            process.stores.sealer,
+            process.stores.keys,
+            consume=lambda tenant, subscription: None,  # the request function is pushed to
+            now=utc_now,
+        )
+        router = RouterService(
+            process,
+            recorder,
+            Surroundings(
+                admin_key_hash=cloud.place.admin_key_hash,
+                conversation=PubSubConversation(cloud.channel, cloud.pubsub_place, TOPICS),
+                ingest=ingest.publish,
+                jobs=[by_schedule(job) for job in JOBS],
+            ),
+            {},
+        )
+        cloud.stack.push_async_callback(self._drain, router)
+        await router.listen()
+        router.start(cloud.workers)
+        return router
+
+    async def _drain(self, router: RouterService) -> None:
+        await router.drain(self._grace_s)
+
+    async def stop(self) -> None:
+        """Drains within `drain_s`."""
+        self._grace_s = self._cloud.settings.drain_s
+        await self._cloud.stack.aclose()
+
+
+class DispatcherProcess:
+    """The dispatcher of a cloud platform: no URL, so it pulls; `start` once, `stop` once."""
+
+    def __init__(self, settings: Settings, place: CloudSettings) -> None:
+        self._cloud = Cloud(settings, place)
+        self._grace_s = 0.0
+
+    async def start(self) -> None:
+        """Opens everything and begins. What fails undoes the rest."""
+        try:
+            await self._start()
+        except BaseException:
+            await self._cloud.stack.aclose()
+            raise
+
+    async def _start(self) -> None:
+        cloud = self._cloud
+        process = await cloud.open()
+        recorder = process.recorder("/dispatcher")
+        cloud.stack.push_async_callback(recorder.close)
+        dispatcher = functions.dispatcher(process, recorder)
+        cloud.stack.push_async_callback(lambda: dispatcher.stop(self._grace_s))
+        feeds = [one for one in subscriptions() if one.consumer == "dispatcher"]
+        inbox = PubSubInbox(cloud.channel, cloud.pubsub_place, feeds)
+        cloud.stack.push_async_callback(inbox.close)
+        await dispatcher.start(alone=False)
+        handle = functions.run_once(process).guard(dispatcher.handle)
+        for feed in feeds:
+            consumer = Consumer(inbox, cloud.publisher, feed, handle, source="/dispatcher")
+            cloud.workers.start(consumer.run(), feed.name)
+        cloud.workers.start(functions.pressure_reporter(process, dispatcher).run(), "pressure")
+
+    async def stop(self) -> None:
+        """Lets runs end within `drain_s`, and gives the rest back."""
+        self._grace_s = self._cloud.settings.drain_s
+        await self._cloud.stack.aclose()
+
+
+class Function:
+    """A function behind its HTTP endpoint; everything is opened at its first call, in the server's loop."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._opening: asyncio.Task[PushEndpoint] | None = None
+
+    async def __call__(self, request: Request) -> Response:
+        """One delivery. `/ingest/<tenant>` takes wrapped pushes, every other path unwrapped ones."""
+        try:
+            endpoint = await self._endpoint()
+        except Unavailable as error:
+            log.warning("the %s function cannot work yet: %s", self._name, error)
+            return Response(status_code=503)
+        body = await request.body()
+        first, _, tenant = request.url.path.strip("/").partition("/")
+        if first == "ingest":
+            status = await endpoint.ingest(
+                tenant, body, lambda t, message: ingest_envelope(t, message, utc_now())
+            )
+        else:
+            status = await endpoint.internal(request.headers, body)
+        return Response(status_code=status)
+
+    async def _endpoint(self) -> PushEndpoint:
+        if self._opening is None or (self._opening.done() and self._opening.exception()):
+            self._opening = asyncio.create_task(self._open())
+        return await asyncio.shield(self._opening)
+
+    async def _open(self) -> PushEndpoint:
+        cloud = Cloud(read_settings({"data_dir": "."}), read_cloud_settings())
+        try:
+            process = await cloud.open()
+        except BaseException:
+            await cloud.stack.aclose()
+            raise
+        handle = functions.run_once(process).guard(functions.handlers(process)[self._name])
+        return PushEndpoint(handle, cloud.publisher, source=f"/functions/{self._name}")
+
+
+def _received(tenant: str, message: Message) -> Envelope:
+    return ingest_envelope(tenant, message, utc_now())
+
+
+class _MadeElsewhere:
+    """Topics of tenants are made by an operator: `penstock tenants enable-ingest`."""
+
+    async def ensure(self, subscriptions: Sequence[Subscription]) -> None:
+        """Nothing to do."""

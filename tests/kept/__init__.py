@@ -1,0 +1,1 @@
+"""Data folders as released versions left them, and proof that today's code opens them."""

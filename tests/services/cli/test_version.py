@@ -1,0 +1,26 @@
+"""Which Penstock this is, wherever its packages lie."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from services.cli.ours import ROOT
+from services.cli.version import version
+
+ASK = "from services.cli.version import version; print(version())"
+
+
+def test_a_repository_knows_its_version() -> None:
+    assert version()[0].isdigit()
+
+
+def test_packages_that_were_copied_alone_do_not(tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "services" / "cli", tmp_path / "services" / "cli")
+    shutil.copy(ROOT / "services" / "__init__.py", tmp_path / "services")
+    told = subprocess.check_output(
+        [sys.executable, "-P", "-c", ASK], env=os.environ | {"PYTHONPATH": str(tmp_path)}, text=True
+    )
+
+    assert "unknown\n" == told

@@ -1,0 +1,135 @@
+"""Answers are admitted to memory as requests are: what cannot be held is refused, and all is given back."""
+
+import asyncio
+import json
+
+import pytest
+
+from events.usage import Completed
+from services.router.order import Deadlines
+from tests.services.router.refusing import refusal
+from tests.support import wire
+from tests.support.client import Client, connected
+from tests.support.platform import eventually
+from tests.support.routing import Routed, routed
+from tests.support.upstream import Script, Upstream, answers, begins, closes, hangs, says, streams
+from tests.support.wire import DONE, chat, completion, delta
+
+pytestmark = pytest.mark.anyio
+
+ROOM = 3000
+LARGE = completion("x" * 2 * ROOM)
+
+
+async def used(it: Routed, size: int) -> None:
+    async def is_used() -> bool:
+        return it.budget.used == size
+
+    await eventually(is_used)
+
+
+async def test_an_answer_there_is_no_memory_for_is_refused_and_not_billed(engine: Upstream) -> None:
+    engine.will(answers(LARGE))
+    async with routed(engine.url, budget=ROOM) as it:
+        refusal(await it.call(chat()), 503, "overloaded")
+        await engine.calls[0].left()
+        _, completed = await it.tap.has(2)
+        assert 200 == (await it.call(chat())).status
+        await used(it, 0)
+
+    assert isinstance(completed, Completed)
+    assert not completed.billed
+
+
+async def test_an_engines_error_there_is_no_memory_for_is_refused_too(engine: Upstream) -> None:
+    engine.will(answers(LARGE, 400))
+    async with routed(engine.url, budget=ROOM) as it:
+        refusal(await it.call(chat()), 503, "overloaded")
+        await used(it, 0)
+
+
+async def test_an_answer_counts_while_it_comes(engine: Upstream) -> None:
+    body = completion()
+    engine.will(says(wire.response(body)[:-5], then=hangs))
+    async with routed(engine.url) as it, connected(it.port) as client:
+        asked = chat()
+        await client.send(it.request(asked))
+        await used(it, len(asked) + len(body) - 5)
+        client.reset()
+        await used(it, 0)
+
+
+async def test_events_that_may_not_be_seen_yet_count_until_they_may(engine: Upstream) -> None:
+    engine.will(begins(delta("a"), delta("b")))
+    async with routed(engine.url) as it, connected(it.port) as client:
+        it.tap.close()
+        asked = chat(stream=True)
+        await client.send(it.request(asked))
+        await used(it, len(asked) + len(delta("a") + delta("b")))
+        it.tap.open()
+        await client.head()
+        await used(it, len(asked))
+
+
+async def test_more_events_than_there_is_memory_for_are_refused_while_none_may_be_seen(
+    engine: Upstream,
+) -> None:
+    engine.will(streams(delta("a"), delta("x" * ROOM), DONE))
+    async with routed(engine.url, budget=ROOM) as it, connected(it.port) as client:
+        it.tap.close()
+        await client.send(it.request(chat(stream=True)))
+
+        refusal(await client.response(), 503, "overloaded")
+        await used(it, 0)
+
+
+async def test_an_event_there_is_no_memory_for_ends_its_stream_in_band(engine: Upstream) -> None:
+    engine.will(begins(delta("a"), b"data: " + b"x" * 2 * ROOM))
+    async with routed(engine.url, budget=ROOM) as it:
+        told = wire.events_of((await it.call(chat(stream=True))).body)
+        await used(it, 0)
+
+    assert "a" == told[0]["choices"][0]["delta"]["content"]
+    assert "overloaded" == told[-1]["error"]["code"]
+
+
+ENDS: dict[str, Script] = {
+    "a whole stream": streams(delta("a"), delta("b")[:9], delta("b")[9:], DONE),
+    "half an event": begins(delta("a"), delta("b")[:9], then=closes),
+    "half an answer": says(wire.response(completion())[:-5], then=closes),
+    "nonsense": answers(b"nonsense"),
+    "an error": answers(wire.problem(), 500),
+    "an error in a stream": streams(delta("a"), wire.event({"error": {"message": "No."}})),
+    "silence": begins(delta("a")),
+}
+
+
+@pytest.mark.parametrize("durable", [True, False], ids=["durable", "not durable"])
+async def test_memory_is_given_back_however_it_ends(engine: Upstream, durable: bool) -> None:
+    engine.will(*ENDS.values())
+    async with routed(engine.url, deadlines=Deadlines(total_s=0.3)) as it:
+        if not durable:
+            it.tap.close()
+        await asyncio.gather(*(it.call(chat(stream=True)) for _ in ENDS))
+        await used(it, 0)
+
+
+@pytest.mark.parametrize("leave", [Client.close, Client.reset])
+async def test_memory_is_given_back_where_a_client_leaves(engine: Upstream, leave: object) -> None:
+    engine.will(begins(delta("a"), delta("b")[:9]))
+    async with routed(engine.url) as it, connected(it.port) as client:
+        it.tap.close()
+        await client.send(it.request(chat(stream=True)))
+        call = await engine.call()
+        assert callable(leave)
+        leave(client)
+        await call.left()
+        await used(it, 0)
+
+
+async def test_a_large_answer_passes_whole(engine: Upstream) -> None:
+    body = completion("x" * 5 * 2**20)
+    engine.will(answers(body))
+    async with routed(engine.url, budget=8 * 2**20) as it:
+        assert json.loads(body) == (await it.call(chat())).json
+        await used(it, 0)
