@@ -4,6 +4,7 @@ from datetime import datetime
 
 from events.backup import BackupCompleted, BackupFailed
 from events.bus import topic_by_type
+from events.cache import CacheOffered, CachePurged
 from events.envelope import Event, type_of
 from events.fleet import FleetAdvised, FleetReported, PressureReported
 from events.inference import InferenceCompleted, InferenceRequested, InferenceRouted
@@ -83,6 +84,7 @@ class Job(Record):
 
 
 REPORT_RETRY = Retry(ack_deadline_s=30, max_backoff_s=10.0, attempts=5)  # soon the next report says more
+CACHE_RETRY = Retry(max_backoff_s=60.0, attempts=5)  # an answer that is not kept is made again
 EVENTS: tuple[EventRow, ...] = (
     EventRow(event=InferenceRequested, producers=("request", "dispatcher"), consumers=("routing",)),
     EventRow(
@@ -92,7 +94,10 @@ EVENTS: tuple[EventRow, ...] = (
         retry=Retry(ack_deadline_s=10, attempts=100),
     ),
     EventRow(
-        event=InferenceCompleted, producers=("dispatcher", "request", "routing", "router"), consumers=()
+        event=InferenceCompleted,
+        producers=("dispatcher", "request", "routing", "router"),
+        consumers=("caching",),
+        retry=CACHE_RETRY,
     ),
     EventRow(
         event=UsageRecorded,
@@ -117,6 +122,14 @@ EVENTS: tuple[EventRow, ...] = (
         retry=REPORT_RETRY,
     ),
     EventRow(event=FleetAdvised, producers=("autoscale",), consumers=()),
+    EventRow(
+        event=CacheOffered,
+        producers=("router",),
+        consumers=("caching",),
+        retention_days=1,
+        retry=CACHE_RETRY,
+    ),
+    EventRow(event=CachePurged, producers=("router",), consumers=("caching",), retry=Retry(attempts=100)),
 )
 
 EVERY_MINUTE = "* * * * *"
@@ -146,6 +159,12 @@ JOBS: tuple[Job, ...] = (
         schedule=EVERY_MINUTE,
         consumer="autoscale",
         purpose="judges how many replicas there should be, also where nobody reports the load",
+    ),
+    Job(
+        name="sweep-cache",
+        schedule="*/5 * * * *",
+        consumer="caching",
+        purpose="deletes cached answers whose time is over",
     ),
 )
 

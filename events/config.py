@@ -7,6 +7,7 @@ from events.words import Invalid, Record
 MOST_REPLICAS = 1000
 MOST_SLOTS = 4096
 LONGEST_BOOT_S = 3600
+LONGEST_TTL_S = 7 * 86_400
 
 
 class Fleet(Record, forbid_unknown_fields=True):
@@ -37,12 +38,16 @@ class Backend(Record, forbid_unknown_fields=True):
 class Model(Record, forbid_unknown_fields=True):
     """A name callers use, the backend that serves it and the name it has there.
 
-    `context` is the most tokens a prompt may have, where known.
+    `context` is the most tokens a prompt may have, where known. For tenants that turned caching on:
+    `cache_ttl_s` is how long an answer may be given again, an hour unless told; `version` is any text, and
+    with another one no answer from before is given any more.
     """
 
     backend: str
     served_as: str = ""
     context: int | None = None
+    version: str = ""
+    cache_ttl_s: int | None = None
 
 
 class Config(Record, forbid_unknown_fields=True):
@@ -66,6 +71,10 @@ def read(document: object) -> Config:
     for name, model in config.models.items():
         if model.backend not in config.backends:
             raise Invalid(f"models.{name}.backend names {model.backend!r}, which is not under backends.")
+        if model.cache_ttl_s is not None and not 1 <= model.cache_ttl_s <= LONGEST_TTL_S:
+            raise Invalid(
+                f"models.{name}.cache_ttl_s is {model.cache_ttl_s}: it must be 1 to {LONGEST_TTL_S} seconds."
+            )
     for name, backend in config.backends.items():
         if not backend.replicas:
             raise Invalid(f"backends.{name}.replicas is empty: name at least one base URL.")

@@ -23,6 +23,7 @@ from msgspec.inspect import (
 )
 
 from events.backup import BackupCompleted, BackupFailed
+from events.cache import CacheOffered, CachePurged
 from events.catalog import EVENTS, JOBS, KNOWN, EventRow, Job, Retry, ingest_subscription, subscriptions
 from events.envelope import Event, type_of, wrap
 from events.fleet import (
@@ -148,6 +149,14 @@ EXAMPLES: tuple[tuple[str, Event], ...] = (
             ),
         ),
     ),
+    (
+        "/router",
+        CacheOffered(
+            key="5e1f7a3b0c4e8d2a61b79f3c5d0e4a8b2c6d1f90", tenant="acme", model="gemma-3-4b",
+            entry_id="5e1f7a3b0c4e8d2a61b79f3c5d0e4a8b2c6d1f90-0.0.0.0", expire_at=_NOON, sealed=b"sealed",
+        ),
+    ),
+    ("/router", CachePurged(scope="model", name="gemma-3-4b")),
     ("/ingest", IngestReceived(tenant="acme", key_id="ingest-acme", message_id="1029384756", body=b"{}")),
 )  # fmt: skip
 

@@ -52,7 +52,9 @@ class Completed(Record, tag="completed", tag_field="kind"):
     """An attempt ended.
 
     `outcome`: how it ended. `billed`: whether it is also the bill row of its request. `estimated`: what
-    was not counted by the engine, where "usage" is both. `duration_ms`: from its start to its end.
+    was not counted by the engine, where "usage" is both. `hit`: the answer came from the cache, from this
+    tier of it; nobody asked the engine, so it never started, its `input` is all `cached`, and there is no
+    `output`. `duration_ms`: from its start to its end.
     `first_byte_ms`: from its start to the first byte of the answer, where one came.
     """
 
@@ -69,6 +71,7 @@ class Completed(Record, tag="completed", tag_field="kind"):
     estimated: Literal["input", "output", "usage"] | None = None
     duration_ms: int = 0
     first_byte_ms: int | None = None
+    hit: Literal["memory", "shared"] | None = None
 
 
 class Settled(Record, tag="settled", tag_field="kind"):

@@ -8,6 +8,7 @@ from typing import Literal, dataclass_transform
 import msgspec
 
 Lane = Literal["interactive", "batch"]
+Switch = Literal["off", "on"]
 
 
 @dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(msgspec.field,))
@@ -39,11 +40,14 @@ class Usage(Record):
 
 
 class Tenant(Record):
-    """Who pays. `id` is lower-case letters, digits and dashes, 1 to 40 long."""
+    """Who pays. `id` is lower-case letters, digits and dashes, 1 to 40 long. `cache`: whether answers may be
+    kept for them, and given again.
+    """
 
     id: str
     name: str
     created_at: datetime
+    cache: Switch = "off"
 
 
 class ApiKey(Record):

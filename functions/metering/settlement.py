@@ -80,8 +80,8 @@ class Fold:
                 pass  # our own
 
     def _complete(self, record: Completed, seen_at: datetime) -> None:
-        if self.open.pop(record.attempt, None) is not None:
-            return
+        if record.hit is not None or self.open.pop(record.attempt, None) is not None:
+            return  # an answer from the cache never started
         estimate = self.estimated.pop(record.attempt, None)
         if estimate is None:
             self.early[record.attempt] = seen_at

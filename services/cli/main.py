@@ -21,6 +21,7 @@ COMMANDS = {
     "backup": "Copy everything that is kept, prove the copies, bring them back.",
     "advise": "Show how many replicas there should be, and why.",
     "jobs": "See what runs by schedule; start, pause and resume it.",
+    "topics": "Make the topics and subscriptions in Google Cloud Pub/Sub.",
     "serve": "Run one process of a platform on Google Cloud.",
     "engine": "Run the rehearsal engine by itself, for load tests.",
     "test": "Run the tests (in the repository).",

@@ -41,6 +41,7 @@ class Child:
             await self._start()
             assert self.process is not None
             code = await self.process.wait()
+            self._kill_the_rest(self.process.pid)
             lived_s = time.monotonic() - began
             pause_s = FIRST_PAUSE_S if lived_s > STEADY_S else min(LAST_PAUSE_S, pause_s * 2)
             log.warning(
@@ -87,6 +88,10 @@ class Child:
                 os.killpg(process.pid, name)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(process.wait(), within_s)
-                with contextlib.suppress(ProcessLookupError):
-                    os.killpg(process.pid, signal.SIGKILL)  # workers that outlived their parent
+                self._kill_the_rest(process.pid)
                 return
+
+    def _kill_the_rest(self, group: int) -> None:
+        """Workers that outlived their parent still listen on its port: its successor could not."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(group, signal.SIGKILL)

@@ -15,11 +15,15 @@ from events.bus import Message
 from events.catalog import EVENTS, JOBS, Subscription, subscriptions
 from events.envelope import Envelope
 from events.words import Unavailable
+from functions.backup.manifest import Kind
 from services.adapters.firestore import database as firestore
+from services.adapters.firestore import export
 from services.adapters.firestore.advice import FirestoreAdvice
 from services.adapters.firestore.bodies import FirestoreBodies
+from services.adapters.firestore.cache import FirestoreCache
 from services.adapters.firestore.config_documents import FirestoreConfigDocuments
 from services.adapters.firestore.data_keys import FirestoreDataKeys
+from services.adapters.firestore.export import FirestoreExports, Place
 from services.adapters.firestore.job_runs import FirestoreJobRuns
 from services.adapters.firestore.keys import FirestoreKeys
 from services.adapters.firestore.ledger import FirestoreUsageLedger
@@ -32,6 +36,7 @@ from services.adapters.pubsub.publisher import PubSubPublisher
 from services.adapters.pubsub.push import PushEndpoint
 from services.configuration.feed import ConfigFeed
 from services.delivery.consumer import Consumer
+from services.delivery.handling import Handle
 from services.embedded.ingest import LocalIngest, ingest_envelope
 from services.embedded.workers import Workers
 from services.jobs.slots import by_schedule
@@ -104,6 +109,7 @@ class Cloud:
             keys=FirestoreKeys(data),
             job_runs=FirestoreJobRuns(data),
             advice=FirestoreAdvice(data),
+            cache=FirestoreCache(data, utc_now),
             sealer=Sealer(FileMasterKey(Path(self.place.master_key_file)), data_keys),
         )
 
@@ -230,9 +236,7 @@ class Function:
         body = await request.body()
         first, _, tenant = request.url.path.strip("/").partition("/")
         if first == "ingest":
-            status = await endpoint.ingest(
-                tenant, body, lambda t, message: ingest_envelope(t, message, utc_now())
-            )
+            status = await endpoint.ingest(tenant, body, _received)
         else:
             status = await endpoint.internal(request.headers, body)
         return Response(status_code=status)
@@ -249,8 +253,23 @@ class Function:
         except BaseException:
             await cloud.stack.aclose()
             raise
-        handle = functions.run_once(process).guard(functions.handlers(process)[self._name])
+        handle = functions.run_once(process).guard(self._handler(process, cloud.place))
         return PushEndpoint(handle, cloud.publisher, source=f"/functions/{self._name}")
+
+    def _handler(self, process: Process, place: CloudSettings) -> Handle:
+        if self._name == "backup":
+            return functions.backup_handler(exports(place), {})  # the bucket's rules thin them out
+        return functions.handlers(process)[self._name]
+
+
+def exports(place: CloudSettings) -> FirestoreExports:
+    """Backups of both databases. Raises `Unavailable` where no bucket is named."""
+    if not place.backup_bucket:
+        raise Unavailable("PENSTOCK_BACKUP_BUCKET is not set: name a bucket such as gs://acme-backups.")
+    bucket = place.backup_bucket.rstrip("/")
+    databases: dict[Kind, str] = {"data": place.database, "data-keys": place.keys_database}
+    places = {kind: Place(database=name, prefix=f"{bucket}/{kind}") for kind, name in databases.items()}
+    return FirestoreExports(export.connect(place.firestore_emulator), place.project, places)
 
 
 def _received(tenant: str, message: Message) -> Envelope:

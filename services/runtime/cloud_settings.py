@@ -15,13 +15,15 @@ GIVEN = {
     "PENSTOCK_KEYS_DATABASE": "keys_database",
     "PENSTOCK_MASTER_KEY_FILE": "master_key_file",
     "PENSTOCK_ADMIN_KEY_HASH": "admin_key_hash",
+    "PENSTOCK_BACKUP_BUCKET": "backup_bucket",
 }
 
 
 class CloudSettings(Record):
     """`project` holds everything. `database` and `keys_database` are Firestore database ids, for data and for
     wrapped data keys. `master_key_file` wraps those, mounted from Secret Manager. `admin_key_hash` is the
-    SHA-256 of the operators' key, in hex. An emulator is a `host:port`.
+    SHA-256 of the operators' key, in hex. Backups go to `backup_bucket` (`gs://...`). An emulator is a
+    `host:port`.
     """
 
     project: str
@@ -29,6 +31,7 @@ class CloudSettings(Record):
     database: str = "(default)"
     keys_database: str = "data-keys"
     admin_key_hash: str = ""
+    backup_bucket: str = ""
     pubsub_emulator: str | None = None
     firestore_emulator: str | None = None
 

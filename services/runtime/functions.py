@@ -9,6 +9,7 @@ from functions.autoscale import handler as autoscale
 from functions.backup import handler as backup
 from functions.backup.manifest import Kind
 from functions.backup.retention import Keep
+from functions.caching import handler as caching
 from functions.metering import handler as metering
 from functions.request import handler as request
 from functions.routing import handler as routing
@@ -18,6 +19,7 @@ from services.dispatcher import pressure
 from services.dispatcher.dispatcher import Dispatcher
 from services.dispatcher.ports import Ports as DispatcherPorts
 from services.jobs.once import RunOnce
+from services.pool.sse import read_answer
 from services.runtime.process import Process
 from services.usage.recorder import UsageRecorder
 
@@ -40,10 +42,20 @@ def handlers(process: Process) -> dict[str, Handle]:
         ledger=stores.ledger, counts=NoAttemptCounts(), silent_after_s=settings.silent_after_s
     )
     autoscale_ports = autoscale.Ports(advice=stores.advice, config=process.config)
+    caching_ports = caching.Ports(
+        cache=stores.cache,
+        tenants=stores.keys,
+        requests=stores.requests,
+        bodies=stores.bodies,
+        sealer=stores.sealer,
+        config=process.config,
+        usage_of=read_answer,
+    )
     return {
         "request": partial(request.handle, ports=request_ports),
         "routing": partial(routing.handle, ports=routing_ports),
         "metering": partial(metering.handle, ports=metering_ports),
+        "caching": partial(caching.handle, ports=caching_ports),
         "autoscale": partial(autoscale.handle, ports=autoscale_ports),
     }
 

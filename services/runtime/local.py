@@ -30,14 +30,30 @@ from services.runtime.stores import open_local
 log = logging.getLogger("penstock.local")
 
 
+class Part(Record):
+    """A process of a platform; `port` is None where nobody calls it."""
+
+    name: str
+    pid: int
+    port: int | None
+
+    @property
+    def at(self) -> str:
+        """Where it listens, for people."""
+        return f"port {self.port}" if self.port else "listens nowhere"
+
+
 class Started(Record):
-    """Where a platform serves, the development key, and what answers."""
+    """Where a platform serves, the development key, and what answers; `parts` where it has several
+    processes.
+    """
 
     url: str
     metrics_url: str
     key: str
     engine: str
     models: tuple[str, ...]
+    parts: tuple[Part, ...] = ()
 
 
 class LocalPlatform:

@@ -11,6 +11,7 @@ from services.adapters.local.master_key import FileMasterKey
 from services.adapters.sqlite.advice import SqliteAdvice
 from services.adapters.sqlite.bodies import SqliteBodies
 from services.adapters.sqlite.bus import SqliteBus
+from services.adapters.sqlite.cache import SqliteCache
 from services.adapters.sqlite.data_keys import SqliteDataKeys
 from services.adapters.sqlite.database import Database
 from services.adapters.sqlite.job_runs import SqliteJobRuns
@@ -23,6 +24,7 @@ from services.sealing.sealer import Sealer
 if TYPE_CHECKING:  # Google's client is loaded where it is used only
     from services.adapters.firestore.advice import FirestoreAdvice
     from services.adapters.firestore.bodies import FirestoreBodies
+    from services.adapters.firestore.cache import FirestoreCache
     from services.adapters.firestore.job_runs import FirestoreJobRuns
     from services.adapters.firestore.keys import FirestoreKeys
     from services.adapters.firestore.ledger import FirestoreUsageLedger
@@ -39,6 +41,7 @@ class Stores:
     keys: "SqliteKeys | FirestoreKeys"
     job_runs: "SqliteJobRuns | FirestoreJobRuns"
     advice: "SqliteAdvice | FirestoreAdvice"
+    cache: "SqliteCache | FirestoreCache"
     sealer: Sealer
 
 
@@ -57,6 +60,7 @@ async def open_local(
         keys=SqliteKeys(database),
         job_runs=SqliteJobRuns(database),
         advice=SqliteAdvice(database),
+        cache=SqliteCache(database, now),
         sealer=Sealer(FileMasterKey(folder.path / "master-key"), data_keys),
     )
     return stores, await SqliteBus.open(database, now)

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import msgspec
 
-from events.catalog import JOBS
-from events.words import Invalid, Record
+from events.catalog import JOBS, ingest_key
+from events.words import Invalid
 from services.adapters import emulators
 from services.adapters.emulators import FIRESTORE, PUBSUB, Emulator, Kind, free_port
 from services.adapters.firestore import database as firestore
@@ -21,29 +21,18 @@ from services.adapters.local.folder import DataFolder, Running
 from services.adapters.local.master_key import FileMasterKey
 from services.adapters.pubsub import connection as pubsub
 from services.adapters.pubsub.publisher import PubSubPublisher
-from services.adapters.pubsub.topics.plan import plan
-from services.adapters.pubsub.topics.server import TopicsServer
-from services.adapters.pubsub.topics.wished import Consumer, wished
 from services.embedded.scheduler import Scheduler
 from services.embedded.workers import Workers
 from services.router.credentials import digest
-from services.runtime import configuration, first_start
+from services.runtime import cloud_topics, configuration, first_start
 from services.runtime.children import Child
-from services.runtime.local import Started
+from services.runtime.local import Part, Started
 from services.runtime.process import utc_now
 from services.runtime.settings import Settings
 
-FUNCTIONS = ("request", "routing", "metering")
+FUNCTIONS = ("request", "routing", "metering", "caching", "autoscale", "backup")
 STARTS_WITHIN_S = 60.0
 ENDS_WITHIN_S = 12.0
-
-
-class Part(Record):
-    """A process of the topology; `port` is None where nobody calls it."""
-
-    name: str
-    pid: int
-    port: int | None
 
 
 class Topology:
@@ -83,7 +72,7 @@ class Topology:
         for kind in (FIRESTORE, PUBSUB):
             if lacking := emulators.missing(kind):
                 raise Invalid(f"`--emulators` cannot run: {lacking}.")
-        folder = DataFolder(Path(settings.data_dir) / "emulators")
+        folder = DataFolder(Path(settings.data_dir))
         folder.prepare()
         folder.lock()
         self._stack.callback(folder.unlock)
@@ -100,8 +89,16 @@ class Topology:
         router = self._child("router")
         url = f"http://127.0.0.1:{router.port}"
         folder.announce(Running(url=url, metrics_url="", pid=os.getpid()))
+        self._stack.callback(folder.withdraw)
         models = tuple(sorted(chosen.config.models))
-        return Started(url=url, metrics_url="", key=key, engine=chosen.engine, models=models)
+        return Started(
+            url=url,
+            metrics_url="",
+            key=key,
+            engine=chosen.engine,
+            models=models,
+            parts=tuple(self.parts()),
+        )
 
     async def _emulate(self, name: str, kind: Kind) -> None:
         emulator = await asyncio.to_thread(emulators.start, kind)
@@ -142,20 +139,18 @@ class Topology:
         """What an operator writes at the first deployment: the configuration, and the first tenant."""
         api = firestore.connect(self._emulators["firestore"].address)
         database = firestore.Database.on_emulator(api, self._project)
+        keys = FirestoreKeys(database)
         try:
             await FirestoreConfigDocuments(database, utc_now).publish(config, 0)
-            await first_start.ensure_tenant(FirestoreKeys(database), key, utc_now)
+            await first_start.ensure_tenant(keys, key, utc_now)
+            await keys.add(ingest_key(first_start.DEFAULT_TENANT, utc_now()))  # its topic is made below
         finally:
             await firestore.close(api)
 
     def _make_topics(self) -> None:
-        server = TopicsServer(self._pubsub)
-        try:
-            places = {name: Consumer(url=f"http://127.0.0.1:{self._child(name).port}") for name in FUNCTIONS}
-            wish = wished(consumers=places, tenants=(first_start.DEFAULT_TENANT,), dead_letters_kept_days=7)
-            server.apply(plan(wish, server.read()))
-        finally:
-            server.close()
+        push = {name: f"http://127.0.0.1:{self._child(name).port}" for name in FUNCTIONS}
+        wish = cloud_topics.Wish(push=push, tenants=(first_start.DEFAULT_TENANT,), kept_days=7)
+        cloud_topics.apply(self._pubsub, wish, dry_run=False)
 
     @property
     def _pubsub(self) -> pubsub.Place:

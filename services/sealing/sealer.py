@@ -1,6 +1,7 @@
 """AES-256-GCM under per-tenant data keys; a body opens only as what it was sealed for."""
 
 import asyncio
+import hmac
 import secrets
 from collections import OrderedDict
 from typing import Protocol
@@ -42,8 +43,8 @@ class Sealer:
     def __init__(self, master: MasterKey, data_keys: DataKeys) -> None:
         self._master = master
         self._data_keys = data_keys
-        self._ciphers: OrderedDict[str, AESGCM] = OrderedDict()
-        self._loading: dict[str, asyncio.Task[AESGCM]] = {}
+        self._known: OrderedDict[str, _Keyed] = OrderedDict()
+        self._loading: dict[str, asyncio.Task[_Keyed]] = {}
 
     async def seal(self, tenant: str, kind: str, body_id: str, clear: bytes) -> bytes:
         """Format byte, nonce, ciphertext with its tag: 29 bytes more than `clear`."""
@@ -63,31 +64,53 @@ class Sealer:
             raise Invalid(f"The sealed {kind} {body_id} does not open under the key of {tenant}.") from error
 
     async def _cipher(self, tenant: str) -> AESGCM:
-        cipher = self._ciphers.get(tenant)
-        if cipher is not None:
-            return cipher
+        return (await self._keyed(tenant)).cipher
+
+    async def secret(self, tenant: str, purpose: str) -> bytes:
+        """32 bytes that only the tenant's data key leads to, and nothing leads back from; another for each
+        purpose, and always the same.
+        """
+        return (await self._keyed(tenant)).secret(tenant, purpose)
+
+    async def _keyed(self, tenant: str) -> "_Keyed":
+        keyed = self._known.get(tenant)
+        if keyed is not None:
+            return keyed
         loading = self._loading.get(tenant)
         if loading is None:
             loading = self._loading[tenant] = asyncio.create_task(self._load(tenant))
         return await asyncio.shield(loading)
 
-    async def _load(self, tenant: str) -> AESGCM:
+    async def _load(self, tenant: str) -> "_Keyed":
         try:
             wrapped = await self._data_keys.get(tenant)
             if wrapped is None:
                 fresh = await self._master.wrap(tenant, secrets.token_bytes(KEY_BYTES))
                 wrapped = await self._data_keys.create(tenant, fresh)
-            cipher = AESGCM(await self._master.unwrap(tenant, wrapped))
+            keyed = _Keyed(await self._master.unwrap(tenant, wrapped))
         finally:
             del self._loading[tenant]
-        self._ciphers[tenant] = cipher
-        if len(self._ciphers) > CACHED_TENANTS:
-            self._ciphers.popitem(last=False)
-        return cipher
+        self._known[tenant] = keyed
+        if len(self._known) > CACHED_TENANTS:
+            self._known.popitem(last=False)
+        return keyed
 
     def forget(self, tenant: str) -> None:
         """Drops a remembered data key, after it was erased."""
-        self._ciphers.pop(tenant, None)
+        self._known.pop(tenant, None)
+
+
+class _Keyed:
+    """What is made of a data key."""
+
+    __slots__ = ("_data_key", "cipher")
+
+    def __init__(self, data_key: bytes) -> None:
+        self._data_key = data_key
+        self.cipher = AESGCM(data_key)
+
+    def secret(self, tenant: str, purpose: str) -> bytes:
+        return hmac.digest(self._data_key, f"penstock|{purpose}|{tenant}".encode(), "sha256")
 
 
 def _bound_to(tenant: str, kind: str, body_id: str) -> bytes:

@@ -151,11 +151,15 @@ STEPS = st.lists(
 )
 
 
+# The clock of Pub/Sub cannot be moved.
+OURS = {name: open_bus for name, open_bus in BUSES.items() if name != "pubsub"}
+
+
 def _message(text: str) -> Message:
     return Message(topic="news", attributes={}, data=text.encode())
 
 
-@pytest.mark.parametrize("open_bus", BUSES.values(), ids=list(BUSES))
+@pytest.mark.parametrize("open_bus", OURS.values(), ids=list(OURS))
 @settings(max_examples=30)
 @given(steps=STEPS)
 async def test_a_bus_does_what_its_model_does(open_bus: Opener[Bus], steps: list[Step]) -> None:
@@ -170,7 +174,7 @@ async def test_a_bus_does_what_its_model_does(open_bus: Opener[Bus], steps: list
 
 
 async def test_a_receiver_that_waited_before_there_was_a_message_sees_its_lease_end(tmp_path: Path) -> None:
-    await asyncio.gather(*(_left_alone(open_bus, tmp_path) for open_bus in BUSES.values()))
+    await asyncio.gather(*(_left_alone(open_bus, tmp_path) for open_bus in OURS.values()))
 
 
 async def _left_alone(open_bus: Opener[Bus], folder: Path) -> None:

@@ -26,6 +26,8 @@ CONFIG: Final = "config"
 CONFIG_VERSIONS: Final = "config_versions"
 JOB_RECORDS: Final = "job_records"
 ADVICE: Final = "advice"
+CACHED: Final = "cached"
+GENERATIONS: Final = "generations"
 DATA_KEYS: Final = "data_keys"
 
 # A query may ask for 30 combinations; the one with the most asks for these times the four final states.
@@ -113,6 +115,13 @@ DATA: Final = (
     Collection(name=CONFIG_VERSIONS, single=("version",), bare=("body", "at", "mark", "schema")),
     Collection(name=JOB_RECORDS, bare=("mark", "schema", "body")),
     Collection(name=ADVICE, bare=("mark", "schema", "body")),
+    Collection(
+        name=CACHED,
+        composite=(("spread", "expire_at"),),  # forget
+        single=("key", "tenant", "model"),  # remove
+        bare=("expire_at", "spread", "sealed", "schema"),
+    ),
+    Collection(name=GENERATIONS, bare=("mark", "schema", "body")),
 )
 
 # In a database of their own, which no data backup holds.

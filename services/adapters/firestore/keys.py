@@ -97,6 +97,16 @@ class FirestoreKeys:
             if not await self._ours(path, mark):
                 raise Conflict(f"There is a tenant {tenant.id} already.") from moved
 
+    async def change_tenant(self, tenant: Tenant) -> bool:
+        """Stores a tenant in place of the one of its id; False where there is none."""
+        fields: Fields = {"mark": new_mark(), "schema": SCHEMA, "body": msgspec.json.encode(tenant)}
+        path = f"{TENANTS}/{document_id(tenant.id)}"
+        try:
+            await self._database.commit([documents.amend(path, fields), _CHANGED])
+        except Moved:
+            return False
+        return True
+
     async def tenant(self, id: str) -> Tenant | None:
         """A tenant by its id."""
         return _one(Tenant, await self._database.get(f"{TENANTS}/{document_id(id)}", fields=("body",)))

@@ -52,6 +52,14 @@ class MemoryKeys:
         self._tenants[tenant.id] = tenant
         self._revision += 1
 
+    async def change_tenant(self, tenant: Tenant) -> bool:
+        """Stores a tenant in place of the one of its id; False where there is none."""
+        if tenant.id not in self._tenants:
+            return False
+        self._tenants[tenant.id] = tenant
+        self._revision += 1
+        return True
+
     async def tenant(self, id: str) -> Tenant | None:
         """A tenant by its id."""
         return self._tenants.get(id)

@@ -51,6 +51,10 @@ class SqliteKeys:
         """Stores a new tenant; raises `Conflict` where its id is taken."""
         await self._database.write(partial(_add_tenant, tenant))
 
+    async def change_tenant(self, tenant: Tenant) -> bool:
+        """Stores a tenant in place of the one of its id; False where there is none."""
+        return await self._database.write(partial(_change_tenant, tenant))
+
     async def tenant(self, id: str) -> Tenant | None:
         """A tenant by its id."""
         return await self._database.read(
@@ -101,6 +105,14 @@ def _add_tenant(tenant: Tenant, connection: sqlite3.Connection) -> None:
     if not connection.execute(_ADD_TENANT, (tenant.id, msgspec.json.encode(tenant))).rowcount:
         raise Conflict(f"There is a tenant {tenant.id} already.")
     _changed(connection)
+
+
+def _change_tenant(tenant: Tenant, connection: sqlite3.Connection) -> bool:
+    values = (msgspec.json.encode(tenant), tenant.id)
+    if not connection.execute("UPDATE tenants SET body = ? WHERE id = ?", values).rowcount:
+        return False
+    _changed(connection)
+    return True
 
 
 def _revoke(key_id: str, at: datetime, connection: sqlite3.Connection) -> ApiKey | None:

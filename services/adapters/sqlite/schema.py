@@ -181,7 +181,26 @@ _QUEUED = (
     "CREATE INDEX requests_queued ON requests (backend, lane, created_at) WHERE state = 'routed'",
 )
 
+_CACHE = (
+    """
+    CREATE TABLE cached (
+        seq INTEGER PRIMARY KEY,
+        id TEXT NOT NULL UNIQUE,
+        key TEXT NOT NULL,
+        tenant TEXT NOT NULL,
+        model TEXT NOT NULL,
+        expire_at INTEGER NOT NULL,
+        sealed BLOB NOT NULL
+    )
+    """,
+    "CREATE INDEX cached_key ON cached (key)",
+    "CREATE INDEX cached_tenant ON cached (tenant)",
+    "CREATE INDEX cached_model ON cached (model)",
+    "CREATE INDEX cached_expire ON cached (expire_at)",
+    "CREATE TABLE generations (one INTEGER PRIMARY KEY, version INTEGER NOT NULL, body BLOB NOT NULL)",
+)
+
 DATA = Schema(
     application_id=0x50454E53,  # "PENS"
-    steps=((*_BUS, *_LEDGER, *_REQUESTS, *_BODIES, *_KEYS), (*_JOBS, *_ADVICE, *_QUEUED)),
+    steps=((*_BUS, *_LEDGER, *_REQUESTS, *_BODIES, *_KEYS), (*_JOBS, *_ADVICE, *_QUEUED), _CACHE),
 )

@@ -8,9 +8,11 @@ import shlex
 import signal
 import sys
 from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Protocol
 
 import click
 import msgspec
+from msgspec.structs import asdict
 
 from events.words import Invalid
 from services.cli import options
@@ -20,6 +22,9 @@ from services.runtime.logs import set_up_logs
 from services.runtime.memory import settle
 from services.runtime.settings import Settings, default_data_dir, read_settings
 
+if TYPE_CHECKING:
+    from services.runtime.topology import Topology
+
 
 @click.command()
 @click.option(
@@ -28,9 +33,14 @@ from services.runtime.settings import Settings, default_data_dir, read_settings
 @click.option("--host", help="The address to listen on [default: 127.0.0.1, this machine only].")
 @click.option("--engine", metavar="URL", help="The engine that answers, such as http://127.0.0.1:11434.")
 @click.option("--metrics-port", type=click.IntRange(0, 65535), help="Where Prometheus reads [default: 9090].")
+@click.option(
+    "--emulators",
+    is_flag=True,
+    help="Start every part as the process it is in the cloud, on Google's emulators.",
+)
 @options.data_dir
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON line once it serves.")
-def command(as_json: bool, **given: str | int | None) -> None:
+def command(as_json: bool, emulators: bool, **given: str | int | None) -> None:
     """Start the whole platform on this machine: router, functions, dispatcher and scheduler on SQLite.
 
     It prints the address, a development key and a line to try. An engine is used if one is named, or
@@ -39,11 +49,27 @@ def command(as_json: bool, **given: str | int | None) -> None:
 
     Every setting can also be given as an environment variable: PENSTOCK_PORT, PENSTOCK_ENGINE, ...;
     docs/settings.md lists them.
+
+    With --emulators it is the platform of the cloud instead: router, dispatcher and functions are processes
+    of their own that talk over Google's emulators of Pub/Sub and Firestore. Those keep everything in
+    memory: at the end it is gone.
     """
     settings = read_settings(given)
     set_up_logs(settings.log_level)
     os.umask(0o077)  # whatever it writes is for its owner alone
-    run(serve(settings, as_json=as_json))
+    platform = _topology(settings) if emulators else LocalPlatform(settings)
+    run(serve(platform, settings, as_json=as_json))
+
+
+def _topology(settings: Settings) -> "Topology":
+    try:
+        from services.runtime.topology import Topology  # noqa: PLC0415  (Google's clients take a second)
+    except ModuleNotFoundError as error:
+        raise Invalid(
+            f"--emulators needs Google's clients ({error.name} is missing): install the extra `cloud`, or, in "
+            "the repository, run ./penstock test --all once."
+        ) from error
+    return Topology(settings)
 
 
 def run(work: Coroutine[None, None, None]) -> None:
@@ -56,14 +82,23 @@ def run(work: Coroutine[None, None, None]) -> None:
         uvloop.run(work)
 
 
-async def serve(settings: Settings, *, as_json: bool) -> None:
+class Platform(Protocol):
+    """What can be up."""
+
+    async def start(self) -> Started:
+        """Brings everything up."""
+
+    async def stop(self) -> None:
+        """Ends it in order."""
+
+
+async def serve(platform: Platform, settings: Settings, *, as_json: bool) -> None:
     """Until a signal ends it, also while it starts."""
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
     for name in (signal.SIGINT, signal.SIGTERM):
         if sys.platform != "win32":
             loop.add_signal_handler(name, stopped.set)
-    platform = LocalPlatform(settings)
     started = await _start(platform, stopped)
     if started is None:
         click.echo("Stopped before it served.", err=True)
@@ -78,7 +113,7 @@ async def serve(settings: Settings, *, as_json: bool) -> None:
         await platform.stop()
 
 
-async def _start(platform: LocalPlatform, stopped: asyncio.Event) -> Started | None:
+async def _start(platform: Platform, stopped: asyncio.Event) -> Started | None:
     """Starts it; None where it was stopped before it served."""
     starting = asyncio.create_task(platform.start())
     stopping = asyncio.create_task(stopped.wait())
@@ -100,6 +135,7 @@ def _json_line(started: Started) -> bytes:
             "engine": started.engine,
             "metrics_url": started.metrics_url,
             "models": started.models,
+            **({"parts": [asdict(part) for part in started.parts]} if started.parts else {}),
         }
     )
 
@@ -111,9 +147,11 @@ def _welcome(started: Started, settings: Settings) -> str:
         f"  API      {started.url}/v1",
         f"  Key      {started.key or 'PENSTOCK_API_KEY was revoked; make one: penstock keys create'}",
         f"  Engine   {started.engine}",
-        f"  Metrics  {started.metrics_url}/metrics",
+        *([f"  Metrics  {started.metrics_url}/metrics"] if started.metrics_url else ()),
         f"  Data     {settings.data_dir}",
         "",
+        *(f"  {part.name:<11} pid {part.pid:<8} {part.at}" for part in started.parts),
+        *([""] if started.parts else ()),
         *(_to_try(started, settings) if started.key else ()),
         "Ctrl-C stops.",
     ]

@@ -14,12 +14,14 @@ from hypothesis import strategies as st
 from services.adapters.firestore import indexes
 from services.adapters.firestore.advice import FirestoreAdvice
 from services.adapters.firestore.bodies import FirestoreBodies
+from services.adapters.firestore.config_documents import FirestoreConfigDocuments
 from services.adapters.firestore.documents import Query, document_id, put
 from services.adapters.firestore.indexes import Collection
 from services.adapters.firestore.keys import FirestoreKeys
 from services.adapters.firestore.ledger import FirestoreUsageLedger
 from services.adapters.firestore.requests import FirestoreRequests
 from services.adapters.firestore.wire import Wire
+from services.configuration.feed import Published
 from tests.cloud.firestore.opening import watched_database
 from tests.cloud.firestore.watching import Asked, asked_by, indexes_for
 from tests.contracts.adapters import START, Clock
@@ -64,7 +66,14 @@ QUESTIONS: tuple[Ask, ...] = (
     lambda database: FirestoreKeys(database).list(),
     lambda database: FirestoreKeys(database).list("acme"),
     lambda database: FirestoreKeys(database).tenants(),
+    lambda database: published_versions(database),  # noqa: PLW0108  (defined below)
 )
+
+
+async def published_versions(database: Any) -> list[Published]:
+    documents = FirestoreConfigDocuments(database, Clock())
+    await documents.publish(b"{}", 0)
+    return await documents.versions(10)
 
 
 @pytest.mark.anyio

@@ -1,0 +1,60 @@
+"""The catalogue's topics and subscriptions in Pub/Sub: the wiring of `penstock topics apply`."""
+
+from collections.abc import Mapping, Sequence
+
+from events.catalog import subscriptions
+from events.words import Invalid, Record
+from services.adapters.pubsub.connection import Place
+from services.adapters.pubsub.topics.plan import Step, plan
+from services.adapters.pubsub.topics.server import TopicsServer
+from services.adapters.pubsub.topics.wished import Consumer, wished
+
+PULLS = frozenset({"dispatcher"})  # a worker pool has no URL
+
+
+class Wish(Record):
+    """What is wished beside the catalogue: `push` is the base URL of each consumer, `tenants` have ingest
+    topics, `answer_topics` get answers. Pushes carry a token of the `service_account`.
+    """
+
+    push: Mapping[str, str]
+    tenants: Sequence[str] = ()
+    answer_topics: Sequence[str] = ()
+    service_account: str = ""
+    kept_days: int = 31
+
+
+def pushed() -> list[str]:
+    """The consumers that are pushed to."""
+    return sorted({one.consumer for one in subscriptions()} - PULLS | {"request"})
+
+
+def apply(place: Place, wish: Wish, *, dry_run: bool) -> list[Step]:
+    """The steps that were done or, in a dry run, would be; those that do nothing among them.
+
+    Raises `Invalid` where a consumer has no URL: its subscriptions would be made to be pulled, by nobody.
+    """
+    if lacking := [name for name in pushed() if name not in wish.push]:
+        raise Invalid(f"Say where these take pushes: {', '.join(lacking)}, each as --push NAME=URL.")
+    consumers = {
+        name: Consumer(url=url, service_account=wish.service_account) for name, url in wish.push.items()
+    }
+    target = wished(
+        consumers=consumers,
+        tenants=wish.tenants,
+        answer_topics=wish.answer_topics,
+        dead_letters_kept_days=wish.kept_days,
+    )
+    server = TopicsServer(place)
+    try:
+        steps = plan(target, server.read())
+        if not dry_run:
+            server.apply(steps)
+    finally:
+        server.close()
+    return steps
+
+
+def place_of(project: str, emulator: str | None) -> Place:
+    """Where Pub/Sub is."""
+    return Place(project=project, emulator=emulator)
