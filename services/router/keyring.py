@@ -12,6 +12,7 @@ from services.router.credentials import digest, well_formed
 
 REMEMBERED = 100_000
 UNKNOWN_FOR_S = 5.0
+GRACE_S = 300.0
 
 log = logging.getLogger("penstock.router")
 
@@ -27,11 +28,16 @@ class Keys(Protocol):
 
 
 class KeyRing:
-    """Answers from memory; `find` is for the hot path, `fetch` for the first time."""
+    """Answers from memory; `find` is for the hot path, `fetch` for the first time.
 
-    def __init__(self, keys: Keys, *, clock: Callable[[], float]) -> None:
+    While the store is away, known keys go on for `grace_s` seconds; then nobody can be let in or turned away.
+    """
+
+    def __init__(self, keys: Keys, *, clock: Callable[[], float], grace_s: float = GRACE_S) -> None:
         self._keys = keys
         self._clock = clock
+        self._grace_s = grace_s
+        self._current_at = clock()  # when the store was last known to say the same
         self._revision = -1
         self.forget()
 
@@ -71,7 +77,9 @@ class KeyRing:
 
     async def refresh(self) -> None:
         """Forgets what was seen if the stored ring changed since; called every few seconds."""
+        asked_at = self._clock()
         revision = await self._keys.revision()
+        self._current_at = asked_at
         if revision != self._revision:
             self._revision = revision
             self.forget()
@@ -84,6 +92,8 @@ class KeyRing:
                 await self.refresh()
             except Unavailable as error:
                 log.warning("changes of the key ring cannot be read: %s", error)
+                if self._clock() - self._current_at > self._grace_s:
+                    self.forget()  # one of them may have been revoked meanwhile
 
     def forget(self) -> None:
         """Everything is read again when it is next needed."""

@@ -72,7 +72,7 @@ class RouterService:
         self._exchanges = Exchanges(
             recorder, self._metrics, process.deadlines(), now=process.now, budget=self._budget
         )
-        self._ring = KeyRing(process.stores.keys, clock=time.monotonic)
+        self._ring = KeyRing(process.stores.keys, clock=time.monotonic, grace_s=process.settings.key_grace_s)
         self._health = Health({"store": self._store_answers, **(checks or {})})
         self._router = self._make_router(surroundings)
         self._front = self._make_front(self._router, self._budget)

@@ -87,6 +87,15 @@ class Settings(Record):
         float, Meta(ge=0, le=3600, description="How long calls under way may go on once a signal ends `up`.")
     ] = 8.0
 
+    key_grace_s: Annotated[
+        float,
+        Meta(
+            ge=5,
+            le=DAY_S,
+            description="How long known keys go on while it cannot be checked if they still may.",
+        ),
+    ] = 300.0
+
     progress_every_s: Annotated[
         float, Meta(ge=0.1, le=3600, description="How often the tokens of a long answer are recorded.")
     ] = 5.0

@@ -26,9 +26,9 @@ class StoredKeys:
     def clock(self) -> float:
         return self.time
 
-    def ring(self) -> KeyRing:
+    def ring(self, grace_s: float = 300.0) -> KeyRing:
         """A key ring that reads here."""
-        return KeyRing(self, clock=self.clock)
+        return KeyRing(self, clock=self.clock, grace_s=grace_s)
 
     async def by_hash(self, key_hash: str) -> ApiKey | None:
         self.reads += 1

@@ -119,6 +119,28 @@ async def test_a_change_is_noticed_even_if_the_store_was_away_in_between(store: 
     following.cancel()
 
 
+async def test_known_keys_go_on_without_the_store_for_their_grace_and_no_longer(store: StoredKeys) -> None:
+    token = mint()
+    key, ring = await store.makes(token), store.ring(grace_s=300.0)
+    await ring.refresh()
+    await ring.fetch(token)
+    store.away = True
+    following = asyncio.create_task(ring.follow(0.001))
+    store.time = 300.0
+    await asyncio.sleep(0.02)
+    assert key == ring.find(token)
+    store.time = 300.1
+    async with asyncio.timeout(10):
+        while ring.find(token) is not None:
+            await asyncio.sleep(0.001)
+    with pytest.raises(Unavailable):  # neither let in nor turned away
+        await ring.fetch(token)
+    store.away = False
+
+    assert key == await ring.fetch(token)
+    following.cancel()
+
+
 async def test_a_key_revoked_while_it_is_being_read_is_not_remembered_as_good(store: StoredKeys) -> None:
     token = mint()
     key, ring = await store.makes(token), store.ring()
