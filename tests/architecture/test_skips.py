@@ -5,6 +5,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+pytestmark = pytest.mark.slow  # each runs a pytest of its own
+
 ROOT = Path(__file__).parents[2]
 
 TESTS = """

@@ -43,7 +43,7 @@ class Books:
 
     def account(self) -> Account:
         """Everything billed so far, as `penstock usage` shows it."""
-        rows = platform.find(str(self._folder)).admin("GET", "/usage")["data"]
+        rows = platform.find(str(self._folder)).rows("/usage")
         return Account(
             requests=sum(row["requests"] for row in rows),
             input=sum(row["input_tokens"] for row in rows),
