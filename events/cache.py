@@ -27,7 +27,7 @@ class CacheOffered(Event):
 class CachePurged(Event):
     """Answers that were kept are not given any more; what is still stored of them is to be deleted.
 
-    `scope`: what `name` is: those of a tenant, of a model, or the one of a key.
+    `scope`: whether it is those of a tenant, those of a model, or the one of a key. `name`: of which.
     """
 
     about: ClassVar[str] = "name"

@@ -258,6 +258,11 @@ class Attempt:
             output=self._tokens if self.stream is None else self.stream.tokens,
         )
 
+    @property
+    def counted(self) -> bool:
+        """Whether the engine reported its usage."""
+        return self._usage is not None
+
     # --- memory
 
     def _hold(self, size: int) -> bool:
@@ -306,7 +311,7 @@ class Attempt:
             self._all.now(),
             outcome,
             self.usage,
-            counted=self._usage is not None,
+            counted=self.counted,
             billed=billed,
             duration_s=now - self.began,
             first_byte_s=self.first_at - self.began if self.first_at else None,

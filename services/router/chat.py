@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 
 from events.config import Config
 from events.words import ApiKey, Problem, Refusal, Unavailable, server_problem
@@ -11,27 +12,34 @@ from functions.routing.policy import choose
 from services.front.call import Call, Reply
 from services.pool.pool import Pool
 from services.pool.wire import for_engine
+from services.router.cache import AnswerCache, Presence
 from services.router.exchanges import Exchanges
 from services.router.gate import Gate, token_of
-from services.router.order import Order
+from services.router.order import REHEARSAL, Order
+from services.router.tape import Tape
 from services.wire.errors import error_body, error_fields
-from services.wire.fields import field
+from services.wire.fields import Fields, field
 from services.wire.ids import request_id
 
 JSON = (b"application/json", None)  # as nearly all clients say it
-REHEARSAL = b"x-penstock-engine: rehearsal\r\n"
 
 
 class Chat:
     """Authenticates, admits, routes, and leaves the rest to an exchange."""
 
     def __init__(
-        self, gate: Gate, config: Callable[[], Config], pool: Callable[[], Pool], exchanges: Exchanges
+        self,
+        gate: Gate,
+        config: Callable[[], Config],
+        pool: Callable[[], Pool],
+        exchanges: Exchanges,
+        cache: AnswerCache | None = None,
     ) -> None:
         self._gate = gate
         self._config = config
         self._pool = pool
         self._exchanges = exchanges
+        self._cache = cache
         self._fetching: set[asyncio.Task[None]] = set()
 
     def __call__(self, call: Call, reply: Reply) -> None:
@@ -53,7 +61,7 @@ class Chat:
 
     async def _fetch(self, token: str, call: Call, reply: Reply) -> None:
         """The first call with a key waits for the store; its client may leave meanwhile."""
-        presence = reply.listener = _Presence()
+        presence = reply.listener = Presence()
         verdict: ApiKey | Refusal
         try:
             verdict = self._gate.judge(token, await self._gate.ring.fetch(token))
@@ -71,9 +79,21 @@ class Chat:
         if isinstance(verdict, Refusal):
             self._refuse(verdict, reply)
             return
-        self._dispatch(key, verdict, call, reply)
+        cache = self._cache
+        if cache is not None and key.tenant in cache.on:
+            cache.serve(key, verdict, call, reply, partial(self._dispatch, key, verdict, call, reply))
+        else:
+            self._dispatch(key, verdict, call, reply)
 
-    def _dispatch(self, key: ApiKey, admitted: Admitted, call: Call, reply: Reply) -> None:
+    def _dispatch(
+        self,
+        key: ApiKey,
+        admitted: Admitted,
+        call: Call,
+        reply: Reply,
+        told: Fields = b"",
+        tape: Tape | None = None,
+    ) -> None:
         config, pool = self._config(), self._pool()
         route = choose(admitted.model, config)
         replica = None if isinstance(route, Refusal) else pool.pick(route.backend)
@@ -82,7 +102,7 @@ class Chat:
             self._refuse(Refusal(status=503, problem=problem, retry_after_s=5), reply)
             return
         name, parent = request_id(), call.headers.get(b"traceparent")
-        reply_fields = b"x-request-id: %b\r\n" % name.encode()
+        reply_fields = b"x-request-id: %b\r\n%b" % (name.encode(), told)
         if config.backends[route.backend].rehearsal:
             reply_fields += REHEARSAL
         order = Order(
@@ -98,7 +118,7 @@ class Chat:
             fields=b"traceparent: %b\r\n" % parent if parent else b"",
             reply_fields=reply_fields,
         )
-        self._exchanges.begin(order, pool, replica, reply)
+        self._exchanges.begin(order, pool, replica, reply, tape)
 
     def _refuse(self, refusal: Refusal, reply: Reply) -> None:
         self._exchanges.metrics.refused(refusal.status, refusal.problem.code or "")
@@ -124,19 +144,3 @@ def check_head(call: Call) -> Refusal | None:
         )
         return Refusal(status=415, problem=problem)
     return None
-
-
-class _Presence:
-    """Notes that a client left before its call was begun."""
-
-    gone = False
-
-    def client_gone(self) -> None:
-        """See `Listener`."""
-        self.gone = True
-
-    def client_paused(self) -> None:
-        """See `Listener`."""
-
-    def client_resumed(self) -> None:
-        """See `Listener`."""

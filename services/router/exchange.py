@@ -9,6 +9,7 @@ from services.pool.pool import Pool
 from services.pool.replica import Replica
 from services.router.attempt import Attempt
 from services.router.order import CONNECT_TIMEOUT, Order
+from services.router.tape import Tape
 from services.wire.errors import error_body, error_event, error_fields
 from services.wire.fields import JSON, Fields
 
@@ -29,11 +30,17 @@ class Exchange:
 
     __slots__ = (
         "_all", "_attempt", "_began", "_failure", "_order", "_over", "_paused", "_pool", "_replica",
-        "_replied", "_reply", "_stale", "_tried",
+        "_replied", "_reply", "_stale", "_tape", "_tried",
     )  # fmt: skip
 
     def __init__(
-        self, exchanges: "Exchanges", order: Order, pool: Pool, replica: Replica, reply: Reply
+        self,
+        exchanges: "Exchanges",
+        order: Order,
+        pool: Pool,
+        replica: Replica,
+        reply: Reply,
+        tape: Tape | None,
     ) -> None:
         self._all = exchanges
         self._order = order
@@ -41,6 +48,7 @@ class Exchange:
         self._replica = replica
         self._tried: tuple[Replica, ...] = ()  # could not be reached
         self._reply = reply
+        self._tape = tape  # where the answer may be given again
         self._paused = False  # the client reads too slowly; the front ends that if it lasts
         self._replied = False  # a byte of the answer was written to the client
         self._failure: tuple[Outcome, Problem] | None = None  # to be told behind what is held
@@ -66,6 +74,8 @@ class Exchange:
             self._replied = True
             self._reply.start(200, self._order.reply_fields + EVENT_STREAM)
         self._reply.write(events)
+        if self._tape is not None:
+            self._tape.add(events)
 
     def answered(self) -> None:
         """See `Caller`."""
@@ -175,6 +185,8 @@ class Exchange:
         """The one end, whatever happened."""
         self._over = True
         attempt, every, now = self._attempt, self._all, self._all.clock()
+        if self._tape is not None:
+            self._tape.end(outcome, attempt)
         attempt.end(outcome, now, billed=self._replied or outcome == "client_gone")
         every.open.discard(self)
         first_s = attempt.first_at - self._began if attempt.first_at else None

@@ -11,6 +11,7 @@ from services.pool.replica import Replica
 from services.router.exchange import Exchange
 from services.router.metrics import Metrics
 from services.router.order import Deadlines, Order
+from services.router.tape import Tape
 from services.usage.recorder import UsageRecorder
 
 TICK_S = 0.25
@@ -42,9 +43,13 @@ class Exchanges:
         self.open: set[Exchange] = set()
         self._ticker: asyncio.TimerHandle | None = None
 
-    def begin(self, order: Order, pool: Pool, replica: Replica, reply: Reply) -> None:
-        """Starts the first attempt, at a replica of the pool; the reply is answered in every case."""
-        exchange = Exchange(self, order, pool, replica, reply)
+    def begin(
+        self, order: Order, pool: Pool, replica: Replica, reply: Reply, tape: Tape | None = None
+    ) -> None:
+        """Starts the first attempt, at a replica of the pool; the reply is answered in every case. What the
+        client gets is noted on the `tape`.
+        """
+        exchange = Exchange(self, order, pool, replica, reply, tape)
         self.open.add(exchange)
         reply.listener = exchange
         exchange.begin()

@@ -7,6 +7,7 @@ from events.words import ApiKey, Problem, Record, server_problem
 from services.wire.fields import Fields
 
 CONNECT_TIMEOUT = "connect_timeout"
+REHEARSAL: Fields = b"x-penstock-engine: rehearsal\r\n"
 
 Phase = Literal["connecting", "waiting", "answering", "answered", "over"]
 

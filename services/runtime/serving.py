@@ -18,6 +18,9 @@ from services.router.admin import AdminApi, Conversation, Ingest
 from services.router.advice import AdviceApi
 from services.router.api import PublicApi, application
 from services.router.backups import BackupApi, Backups
+from services.router.cache import AnswerCache
+from services.router.cache import Ports as CachePorts
+from services.router.cache_admin import CacheApi
 from services.router.chat import Chat
 from services.router.dead_letters import DeadLetters, DeadLettersApi
 from services.router.exchanges import Exchanges
@@ -72,6 +75,7 @@ class RouterService:
         self._exchanges = Exchanges(
             recorder, self._metrics, process.deadlines(), now=process.now, budget=self._budget
         )
+        self._cache = AnswerCache(self._cache_ports(recorder))
         self._ring = KeyRing(process.stores.keys, clock=time.monotonic, grace_s=process.settings.key_grace_s)
         self._health = Health({"store": self._store_answers, **(checks or {})})
         self._router = self._make_router(surroundings)
@@ -81,6 +85,7 @@ class RouterService:
             in_flight=lambda: len(self._exchanges.open),
             connections=lambda: self._front.connections,
             held_bytes=lambda: self._budget.used,
+            cached_bytes=lambda: self._cache.used,
             unreadable_requests=lambda: process.stores.requests.unreadable,
         )
 
@@ -104,7 +109,8 @@ class RouterService:
         )
         public = PublicApi(gate, queue, process.config, started_at=int(time.time()))
         app = application([*public.routes(), *self._operators(surroundings), *self._health.routes()])
-        return Router({CHAT.encode(): Chat(gate, process.config, process.pool, self._exchanges)}, app)
+        chat = Chat(gate, process.config, process.pool, self._exchanges, self._cache)
+        return Router({CHAT.encode(): chat}, app)
 
     def _operators(self, given: Surroundings) -> list[BaseRoute]:
         """The endpoints under `/admin/v1`."""
@@ -120,7 +126,9 @@ class RouterService:
             now=now,
         )
         jobs = JobsApi(gate, given.jobs, stores.job_runs, publisher, now=now)
-        routes = [*admin.routes(), *jobs.routes(), *AdviceApi(gate, stores.advice, process.config).routes()]
+        cache = CacheApi(gate, stores.cache, stores.keys, publisher, changed=self._cache.refresh, now=now)
+        advice = AdviceApi(gate, stores.advice, process.config)
+        routes = [*admin.routes(), *jobs.routes(), *advice.routes(), *cache.routes()]
         if given.backups is not None:
             routes += BackupApi(gate, given.backups, publisher, given.conversation, now=now).routes()
         if given.dead_letters is not None:
@@ -165,6 +173,7 @@ class RouterService:
     def start(self, workers: Workers) -> None:
         """Begins what runs beside the calls."""
         workers.start(self._ring.follow(KEY_POLL_S), "key poll")
+        workers.start(self._cache.follow(), "cache")
         workers.start(FleetReporter(self._fleet_ports()).run(), "fleet")
         self._exchanges.start()
 
@@ -179,11 +188,28 @@ class RouterService:
             producer=process.producer,
         )
 
+    def _cache_ports(self, recorder: UsageRecorder) -> CachePorts:
+        process, stores = self._process, self._process.stores
+        return CachePorts(
+            store=stores.cache,
+            tenants=stores.keys,
+            sealer=stores.sealer,
+            publisher=process.publisher,
+            recorder=recorder,
+            metrics=self._metrics,
+            budget=self._budget,
+            config=process.config,
+            now=process.now,
+            wait_s=process.settings.cache_wait_ms / 1000,
+            room=process.settings.cache_bytes,
+        )
+
     async def drain(self, grace_s: float) -> None:
         """No new calls; those under way end within `grace_s`, or are ended in-band."""
         self._health.draining = True
         closing = asyncio.create_task(self._front.close(grace_s + 1))
         await self._exchanges.drain(grace_s)
+        await self._cache.close()
         await self._router.close()
         await closing
         await self._exposition.close(0)

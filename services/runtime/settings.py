@@ -144,6 +144,14 @@ class Settings(Record):
         Meta(description="How often every job starts. Unset: each as often as [events](events.md) says."),
     ] = None
 
+    cache_wait_ms: Annotated[
+        int,
+        Meta(ge=0, le=1000, description="How many ms a request may wait for the shared tier of the cache."),
+    ] = 15
+    cache_bytes: Annotated[
+        int, Meta(ge=0, le=2**40, description="What cached answers may hold in the router's memory.")
+    ] = 64 * 2**20
+
     backup_dir: Annotated[
         str | None,
         Meta(description="The folder of backups, on another disk if you can. Unset: one in the data folder."),

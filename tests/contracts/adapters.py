@@ -9,6 +9,7 @@ from typing import Any, TypeAlias, TypeVar
 from services.adapters.memory.advice import MemoryAdvice
 from services.adapters.memory.bodies import MemoryBodies
 from services.adapters.memory.bus import MemoryBus
+from services.adapters.memory.cache import MemoryCache
 from services.adapters.memory.config_documents import MemoryConfigDocuments
 from services.adapters.memory.data_keys import MemoryDataKeys
 from services.adapters.memory.job_runs import MemoryJobRuns
@@ -18,6 +19,7 @@ from services.adapters.memory.requests import MemoryRequests
 from services.adapters.sqlite.advice import SqliteAdvice
 from services.adapters.sqlite.bodies import SqliteBodies
 from services.adapters.sqlite.bus import SqliteBus
+from services.adapters.sqlite.cache import SqliteCache
 from services.adapters.sqlite.data_keys import SqliteDataKeys
 from services.adapters.sqlite.database import Database
 from services.adapters.sqlite.job_runs import SqliteJobRuns
@@ -39,6 +41,7 @@ Requests: TypeAlias = MemoryRequests | SqliteRequests
 Bodies: TypeAlias = MemoryBodies | SqliteBodies
 Keys: TypeAlias = MemoryKeys | SqliteKeys
 Advice: TypeAlias = MemoryAdvice | SqliteAdvice
+Cache: TypeAlias = MemoryCache | SqliteCache
 JobRuns: TypeAlias = MemoryJobRuns | SqliteJobRuns
 DataKeys: TypeAlias = MemoryDataKeys | SqliteDataKeys
 ConfigDocuments: TypeAlias = MemoryConfigDocuments
@@ -136,6 +139,11 @@ ADVICE: dict[str, Opener[Advice]] = {
     "memory": in_memory(lambda now: MemoryAdvice()),
     "sqlite": in_data_file(lambda database, now: SqliteAdvice(database)),
     "firestore": firestore.advice,
+}
+CACHES: dict[str, Opener[Cache]] = {
+    "memory": in_memory(MemoryCache),
+    "sqlite": in_data_file(SqliteCache),
+    "firestore": firestore.cache,
 }
 JOB_RUNS: dict[str, Opener[JobRuns]] = {
     "memory": in_memory(lambda now: MemoryJobRuns()),

@@ -8,6 +8,7 @@ from tests.contracts.adapters import (
     ADVICE,
     BODIES,
     BUSES,
+    CACHES,
     CONFIG_DOCUMENTS,
     DATA_KEYS,
     GAPS,
@@ -46,6 +47,7 @@ keys = port(KEYS)
 data_keys = port(DATA_KEYS)
 job_runs = port(JOB_RUNS)
 advice = port(ADVICE)
+cache = port(CACHES)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -13,12 +13,14 @@ from events.envelope import Envelope, Event
 from events.requests import Owed, RequestDocument
 from events.usage import UsageRecorded
 from functions.autoscale.standing import Standing as Advised
+from functions.caching.entry import Entry
 from functions.metering.bill import UsageSum
 from functions.metering.settlement import Standing
 from services.adapters.local.master_key import FileMasterKey
 from services.adapters.memory.advice import MemoryAdvice
 from services.adapters.memory.bodies import MemoryBodies
 from services.adapters.memory.bus import MemoryBus
+from services.adapters.memory.cache import MemoryCache
 from services.adapters.memory.data_keys import MemoryDataKeys
 from services.adapters.memory.keys import MemoryKeys
 from services.adapters.memory.ledger import MemoryUsageLedger
@@ -118,6 +120,7 @@ class State:
     sums: Sequence[UsageSum]
     standings: Sequence[tuple[Standing, int]]
     advised: Sequence[Advised]
+    cached: Sequence[tuple[str, str, bytes]]  # their keys differ from world to world, as its data keys do
     told: frozenset[tuple[str, str]]
 
     @property
@@ -137,6 +140,7 @@ class World:
     keys: MemoryKeys
     ledger: MemoryUsageLedger
     advice: MemoryAdvice
+    cache: MemoryCache
     sealer: Sealer
     pool: Pool
     lost: int = 0
@@ -155,6 +159,7 @@ class World:
             sums=await self.ledger.usage(),
             standings=[await self.ledger.standing(name) for name in await self.ledger.producers()],
             advised=list(await self.advice.standings()),
+            cached=[(entry.tenant, entry.model, await self._answer(entry)) for entry in self.cache.entries()],
             told=frozenset([told async for told in self._told()]),
         )
 
@@ -166,6 +171,9 @@ class World:
     async def _open(self, document: RequestDocument, kind: str, name: str) -> bytes | None:
         sealed = await self.bodies.get(name)
         return None if sealed is None else await self.sealer.open(document.tenant, kind, name, sealed)
+
+    async def _answer(self, entry: Entry) -> bytes:
+        return await self.sealer.open(entry.tenant, "cache", entry.id, entry.sealed)
 
     async def _told(self) -> AsyncIterator[tuple[str, str]]:
         backlog = await self.bus.backlog()
@@ -187,6 +195,7 @@ async def empty_world(config: Config, pool: Pool, folder: Path) -> World:
         keys=MemoryKeys(),
         ledger=MemoryUsageLedger(clock),
         advice=MemoryAdvice(),
+        cache=MemoryCache(clock),
         sealer=Sealer(FileMasterKey(folder / "master-key"), MemoryDataKeys()),
         pool=pool,
     )

@@ -17,11 +17,10 @@ from msgspec.structs import replace
 
 from events.catalog import ingest_key
 from events.config import Backend, Config, Model
-from events.envelope import Envelope, Event, wrap
+from events.envelope import Envelope, wrap
 from events.inference import InferenceRequested
 from events.ingest import IngestReceived
-from events.jobs import JobDue
-from events.requests import FINAL, Claim, RequestDocument
+from events.requests import FINAL, Claim
 from events.usage import Completed, Progress, Started, UsageRecord, UsageRecorded
 from events.words import Usage
 from functions.autoscale import handler as autoscale
@@ -29,7 +28,6 @@ from functions.metering import handler as metering
 from functions.metering.bill import increments
 from functions.request import handler as request
 from functions.request.intake import Terms
-from functions.request.lifecycle import finish
 from functions.routing import handler as routing
 from services.adapters.memory.attempt_counts import NoAttemptCounts
 from services.adapters.memory.bus import MemoryBus
@@ -38,6 +36,8 @@ from services.dispatcher.ports import Pace, Ports
 from services.pool.pool import Pool
 from services.usage.recorder import Lingers, UsageRecorder
 from tests.contracts.adapters import START
+from tests.contracts.crash_caching import HANDLED_BY_CACHING
+from tests.contracts.crash_given import KEEP_S, LATER_S, TENANT, Arrives, arriving, document, due, end, store
 from tests.contracts.crashing import (
     Handle,
     Handled,
@@ -56,31 +56,11 @@ from tests.support.wire import MODEL, chat, completion, usage
 
 pytestmark = pytest.mark.anyio
 
-TENANT = "acme"
-KEEP_S = 1_000
-LATER_S = 60.0  # longer than a document may owe events, and an attempt be silent
 PACE = Pace(look_every_s=0.01, keep_s=KEEP_S)
 PLACE = {"tenant": TENANT, "key": "k1", "model": MODEL, "backend": "pool"}
 
 
 # --- what arrives
-
-Arrives = Callable[[World], Awaitable[Envelope]]
-
-
-def arriving(event: Event) -> Arrives:
-    async def arrives(world: World) -> Envelope:
-        return wrap(event, id="e1", source="/test", time=world.clock())
-
-    return arrives
-
-
-def due(job: str) -> Arrives:
-    async def arrives(world: World) -> Envelope:
-        now = world.clock()
-        return wrap(JobDue(job=job, slot=now), id=f"{job} {now}", source="/scheduler", time=now)
-
-    return arrives
 
 
 def received(body: bytes) -> IngestReceived:
@@ -96,32 +76,6 @@ def published(clear: bytes) -> Arrives:
 
 
 # --- what is there before
-
-end = partial(finish, status="completed", now=START, source="/test")
-
-
-def document(name: str, **fields: object) -> RequestDocument:
-    made = RequestDocument(
-        id=name,
-        tenant=TENANT,
-        key_id="k1",
-        url="/v1/chat/completions",
-        model=MODEL,
-        lane="interactive",
-        state="routed",
-        created_at=START,
-        deadline_at=START + timedelta(seconds=500),
-        expire_at=START + timedelta(seconds=KEEP_S),
-        body_id=f"{name}-prompt",
-        backend="pool",
-    )
-    return replace(made, **fields)
-
-
-async def store(world: World, *documents: RequestDocument) -> None:
-    for made in documents:
-        await world.requests.create(made)
-        world.names.append(made.id)
 
 
 async def an_ingest_topic(world: World) -> None:
@@ -298,6 +252,7 @@ RUNNING = Handled(
 )
 
 HANDLED = (
+    *HANDLED_BY_CACHING,
     Handled(name="request", given=an_ingest_topic, process=consuming(published(chat()), request_function)),
     Handled(
         name="refusal",

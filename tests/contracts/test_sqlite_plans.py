@@ -13,6 +13,7 @@ from events.catalog import Subscription
 from services.adapters.sqlite import deliveries
 from services.adapters.sqlite.bodies import SqliteBodies
 from services.adapters.sqlite.bus import SqliteBus
+from services.adapters.sqlite.cache import SqliteCache
 from services.adapters.sqlite.database import Database
 from services.adapters.sqlite.ledger import SqliteUsageLedger
 from services.adapters.sqlite.requests import SqliteRequests
@@ -22,7 +23,7 @@ pytestmark = pytest.mark.anyio
 
 SUBSCRIPTION = Subscription(topic="news", consumer="reader")
 READER = SUBSCRIPTION.name
-TABLES = ("messages", "pages", "standings", "requests", "bodies")
+TABLES = ("messages", "pages", "standings", "requests", "bodies", "cached")
 PARTIAL = ("messages_due", "pages_unfolded", "standings_open", "requests_running")
 
 Ask: TypeAlias = Callable[[Database], Awaitable[object]]
@@ -74,6 +75,11 @@ QUESTIONS: dict[str, Ask] = {
     "unfolded": lambda database: ledger(database).unfolded("r", 10),
     "body": lambda database: SqliteBodies(database, Clock()).get("b"),
     "forget bodies": lambda database: SqliteBodies(database, Clock()).forget(START, 10),
+    "cached": lambda database: SqliteCache(database, Clock()).get("k"),
+    "forget cached": lambda database: SqliteCache(database, Clock()).forget(START, 10),
+    "purge a tenant": lambda database: SqliteCache(database, Clock()).remove("tenant", "acme", 10),
+    "purge a model": lambda database: SqliteCache(database, Clock()).remove("model", "gemma", 10),
+    "purge a key": lambda database: SqliteCache(database, Clock()).remove("key", "k", 10),
     "lease": lease,
     "ack": ack,
     "nack": nack,

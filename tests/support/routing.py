@@ -7,13 +7,16 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from events.bus import Message
+from events.bus import Message, topic_by_type
+from events.cache import CacheOffered
 from events.config import Backend, Config, Model
+from events.envelope import type_of
 from events.usage import UsageRecord, UsageRecorded
 from events.words import Unavailable
 from services.front.front import Front
 from services.front.limits import Budget, Limits
 from services.pool.pool import Pool
+from services.router.cache import AnswerCache
 from services.router.chat import Chat
 from services.router.credentials import mint
 from services.router.exchanges import Exchanges
@@ -23,18 +26,24 @@ from services.router.order import Deadlines
 from services.usage.recorder import Lingers, UsageRecorder
 from services.wire.errors import render_refusal
 from tests.support import client
+from tests.support.caching import StoredCache
 from tests.support.client import PATIENCE_S
 from tests.support.clock import now
 from tests.support.keys import StoredKeys
 from tests.support.platform import CHAT
 from tests.support.wire import MODEL, request
 
+OFFERED = topic_by_type(type_of(CacheOffered))
+
 
 @dataclass(slots=True)
 class Tap:
-    """A `Publisher`: pages run through it, are held back while it is closed, and fail while it is broken."""
+    """A `Publisher`: pages run through it, are held back while it is closed, and fail while it is broken.
+    What is offered to the cache is kept apart.
+    """
 
     pages: list[UsageRecorded] = field(default_factory=list)
+    offered: list[CacheOffered] = field(default_factory=list)
     ids: list[str] = field(default_factory=list)
     tried: int = 0
     broken: bool = False
@@ -55,6 +64,9 @@ class Tap:
         if self.broken:
             raise Unavailable("The bus is away.")
         for message in messages:
+            if message.topic == OFFERED:
+                self.offered.append(msgspec.json.decode(message.data, type=CacheOffered))
+                continue
             self.ids.append(message.attributes["ce-id"])
             self.pages.append(msgspec.json.decode(message.data, type=UsageRecorded))
 
@@ -80,18 +92,19 @@ class Routed:
     keys: StoredKeys
     tap: Tap
     exchanges: Exchanges
+    cache: AnswerCache | None
     recorder: UsageRecorder
     budget: Budget
 
-    def request(self, body: bytes) -> bytes:
+    def request(self, body: bytes, headers: dict[str, str] | None = None) -> bytes:
         """A chat completion's request."""
-        headers = {"authorization": f"Bearer {self.key}", "content-type": "application/json"}
-        return request("POST", CHAT, body, headers)
+        named = {"authorization": f"Bearer {self.key}", "content-type": "application/json"}
+        return request("POST", CHAT, body, named | (headers or {}))
 
-    async def call(self, body: bytes) -> client.Response:
+    async def call(self, body: bytes, headers: dict[str, str] | None = None) -> client.Response:
         """One chat completion."""
         async with client.connected(self.port) as connection:
-            await connection.send(self.request(body))
+            await connection.send(self.request(body, headers))
             return await connection.response()
 
 
@@ -101,8 +114,10 @@ async def routed(
     deadlines: Deadlines | None = None,
     limits: Limits | None = None,
     budget: int = 2**20,
+    stored: StoredCache | None = None,
+    cache_wait_s: float = PATIENCE_S,
 ) -> AsyncIterator[Routed]:
-    """A router for the model of some engines, with one key."""
+    """A router for the model of some engines, with one key; with a cache if there is one `stored`."""
     tap, key, keys, held = Tap(), mint(), StoredKeys(), Budget(budget)
     await keys.makes(key)
     config = Config(backends={"pool": Backend(replicas=engines)}, models={MODEL: Model(backend="pool")})
@@ -111,18 +126,28 @@ async def routed(
     recorder = UsageRecorder(tap, producer="p", source="/router", lingers=lingers, now=now)
     exchanges = Exchanges(recorder, Metrics({}), deadlines or Deadlines(), now=now, budget=held)
     exchanges.start()
-    chat = Chat(Gate(keys.ring(), now), lambda: config, lambda: pool, exchanges)
+    cache = await stored.router_cache(recorder, tap, config, held, cache_wait_s) if stored else None
+    chat = Chat(Gate(keys.ring(), now), lambda: config, lambda: pool, exchanges, cache)
     front = Front(chat, render_refusal=render_refusal, limits=limits, budget=held)
     port = await front.listen("127.0.0.1", 0)
     try:
         yield Routed(
-            port=port, key=key, keys=keys, tap=tap, exchanges=exchanges, recorder=recorder, budget=held
+            port=port,
+            key=key,
+            keys=keys,
+            tap=tap,
+            exchanges=exchanges,
+            cache=cache,
+            recorder=recorder,
+            budget=held,
         )
     finally:
         tap.broken = False
         tap.open()
         keys.door.set()
         await exchanges.drain(0)
+        if cache is not None:
+            await cache.close()
         await front.close(0)
         await recorder.close()
         pool.close()

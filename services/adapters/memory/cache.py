@@ -40,6 +40,10 @@ class MemoryCache:
             del self._entries[entry_id]
         return len(ids)
 
+    def entries(self) -> list[Entry]:
+        """All of them, also those whose time is over."""
+        return list(self._entries.values())
+
     async def generations(self) -> tuple[Generations, int]:
         """What was purged so far, and the version of that (0: nothing yet)."""
         return self._generations

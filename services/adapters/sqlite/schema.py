@@ -202,5 +202,5 @@ _CACHE = (
 
 DATA = Schema(
     application_id=0x50454E53,  # "PENS"
-    steps=((*_BUS, *_LEDGER, *_REQUESTS, *_BODIES, *_KEYS), (*_JOBS, *_ADVICE, *_QUEUED), _CACHE),
+    steps=((*_BUS, *_LEDGER, *_REQUESTS, *_BODIES, *_KEYS), (*_JOBS, *_ADVICE, *_QUEUED, *_CACHE)),
 )

@@ -98,6 +98,12 @@ def _advice(database: Any, now: Now) -> Any:
     return FirestoreAdvice(database)
 
 
+def _cache(database: Any, now: Now) -> Any:
+    from services.adapters.firestore.cache import FirestoreCache  # noqa: PLC0415
+
+    return FirestoreCache(database, now)
+
+
 def _job_runs(database: Any, now: Now) -> Any:
     from services.adapters.firestore.job_runs import FirestoreJobRuns  # noqa: PLC0415
 
@@ -110,6 +116,7 @@ ledger = on_firestore(_ledger)
 keys = on_firestore(_keys)
 job_runs = on_firestore(_job_runs)
 advice = on_firestore(_advice)
+cache = on_firestore(_cache)
 data_keys = on_firestore(_data_keys)
 config_documents = on_firestore(_config_documents)
 

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from services.adapters.firestore import indexes
 from services.adapters.firestore.advice import FirestoreAdvice
 from services.adapters.firestore.bodies import FirestoreBodies
+from services.adapters.firestore.cache import FirestoreCache
 from services.adapters.firestore.config_documents import FirestoreConfigDocuments
 from services.adapters.firestore.documents import Query, document_id, put
 from services.adapters.firestore.indexes import Collection
@@ -62,6 +63,10 @@ QUESTIONS: tuple[Ask, ...] = (
     lambda database: FirestoreBodies(database, Clock()).forget(START, 10),
     lambda database: FirestoreBodies(database, Clock()).delete(["b"]),
     lambda database: FirestoreAdvice(database).standings(),
+    lambda database: FirestoreCache(database, Clock()).forget(START, 10),
+    lambda database: FirestoreCache(database, Clock()).remove("tenant", "acme", 10),
+    lambda database: FirestoreCache(database, Clock()).remove("model", "gemma", 10),
+    lambda database: FirestoreCache(database, Clock()).remove("key", "k", 10),
     lambda database: FirestoreKeys(database).by_id("acme", "k"),
     lambda database: FirestoreKeys(database).list(),
     lambda database: FirestoreKeys(database).list("acme"),

@@ -7,19 +7,20 @@ from typing import Any
 
 import pytest
 
-from tests.cloud.topology.parts import Parts, _lacking
+from tests.cloud.topology.parts import Parts, lacking
 from tests.cloud.topology.platform import Platform
 from tests.support import command
 
-collect_ignore_glob = ["test_*.py"] if _lacking() else []
+collect_ignore_glob = ["test_*.py"] if lacking() else []
 
 
 @pytest.fixture(scope="module")
 def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     folder: Path = tmp_path_factory.mktemp("topology")
-    with command.up(
-        folder, "--emulators", PENSTOCK_JOB_EVERY_S="2", PENSTOCK_USAGE_LINGER_S="0.1"
-    ) as up, pytest.MonkeyPatch.context() as patch:
+    with (
+        command.up(folder, "--emulators", PENSTOCK_JOB_EVERY_S="2", PENSTOCK_USAGE_LINGER_S="0.1") as up,
+        pytest.MonkeyPatch.context() as patch,
+    ):
         parts = Parts(up.process.child.pid, up.first_line["parts"])
         patch.setenv("PUBSUB_EMULATOR_HOST", parts.pubsub)  # as an app on a developer's machine has it
         running = Platform(up, parts)

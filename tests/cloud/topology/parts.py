@@ -13,7 +13,7 @@ from services.adapters.emulators import FIRESTORE, PUBSUB, missing
 FUNCTIONS = ("request", "routing", "metering", "autoscale", "backup")
 
 
-def _lacking() -> str:
+def lacking() -> str:
     for kind in (FIRESTORE, PUBSUB):
         if told := missing(kind):
             return told
@@ -22,7 +22,7 @@ def _lacking() -> str:
     return ""
 
 
-needs_topology = pytest.mark.skipif(bool(_lacking()), reason=_lacking() or "it is all there")
+needs_topology = pytest.mark.skipif(bool(lacking()), reason=lacking() or "it is all there")
 
 
 class Parts:
@@ -34,7 +34,9 @@ class Parts:
     def __init__(self, supervisor: int, told: Sequence[dict[str, Any]]) -> None:
         self._supervisor = supervisor
         self.ports: dict[str, int] = {part["name"]: part["port"] for part in told if part["port"]}
-        self._emulators = {part["name"]: part["pid"] for part in told if part["name"] in ("firestore", "pubsub")}
+        self._emulators = {
+            part["name"]: part["pid"] for part in told if part["name"] in ("firestore", "pubsub")
+        }
         self.project = self._environment_of(self.pids("router")[0])["GOOGLE_CLOUD_PROJECT"]
 
     @property

@@ -2,11 +2,13 @@
 
 import base64
 import json
+import os
 import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import openai
@@ -14,14 +16,16 @@ import pytest
 from google.pubsub_v1.types import PushConfig
 
 from events.catalog import ingest_subscription
+from tests.cloud.topology import trace
 from tests.cloud.topology.platform import TENANT, Platform, post, until
 from tests.support.command import PENSTOCK, environment
 
 pytestmark = pytest.mark.slow
 
 MODEL = "gemma-3-4b-it"
+TRACE = Path(__file__).parents[3] / "docs" / "trace.md"
 INGEST = ingest_subscription(TENANT).name
-REQUESTED, COMPLETED, USAGE = "inference-requested-v1", "inference-completed-v1", "usage-recorded-v1"
+REQUESTED, COMPLETED, USAGE = "inference-requested-v1", "inference-completed-v1", trace.USAGE
 
 
 def flat(prompt: str, tokens: int = 5) -> dict[str, Any]:
@@ -55,6 +59,26 @@ def test_a_flat_body_that_was_published_is_answered_and_billed(platform: Platfor
     assert 200 == told["response"]["status_code"]
     assert told["response"]["body"]["choices"][0]["message"]["content"]
     until(lambda: billed(platform) > before, "it is billed")
+
+
+def test_the_trace_in_the_docs_is_what_one_request_makes_the_parts_say(platform: Platform) -> None:
+    body = flat("Say hello.")
+    topics = [topic for topic in platform.topics() if not topic.endswith(".dead")]
+    with platform.watching(topics) as watch:
+        topic = platform.topic(trace.INGEST)
+        message_id = platform.publisher.publish(topic, encoded(body)).result(60)
+        name = platform.request_of(message_id)
+        told = platform.ended(name)
+        table = until(
+            lambda: trace.whole(trace.rows(platform, watch.look(), name, message_id)), "all of it is said"
+        )
+    key = trace.INGEST  # the topic acts as a key of its name
+    until(lambda: key in {line["key"] for line in platform.usage()}, "it is billed")
+    found = trace.rendered(body, table, told["status"], key)
+    if os.environ.get("UPDATE_TRACE"):
+        TRACE.write_text(found)
+
+    assert found == TRACE.read_text()
 
 
 def test_an_envelope_that_was_published_keeps_its_options(platform: Platform) -> None:

@@ -9,12 +9,19 @@ from events.catalog import ingest_topic
 from tests.cloud.topology.platform import TENANT, Platform
 
 INGEST = ingest_topic(TENANT)
+USAGE = "usage-recorded-v1"
 STEPS = (INGEST, "inference-requested-v1", "inference-routed-v1")  # what follows comes in any order
+
+LAST = {
+    "`penstock.inference.completed.v1`",
+    "`penstock.usage.recorded.v1`: started",
+    "`penstock.usage.recorded.v1`: completed",
+}
 
 HEAD = """# What one published request makes the parts say
 
-*Written by `tests/cloud/topology/test_trace.py`, which watches every topic while one request passes; the
-test fails where this is not what it sees, and `UPDATE_TRACE=1` has it written anew.*
+*Written by `tests/cloud/topology/test_crossing.py`, which watches every topic while one request passes. The
+test fails where this is not what it sees; `UPDATE_TRACE=1` has it written anew.*
 
 An app publishes this to the topic `{topic}` with plain google-cloud-pubsub:
 
@@ -31,9 +38,9 @@ is every message about the request, with the subscriptions of its topic:
 
 TAIL = """
 Messages of one step come in any order. The dispatcher calls the engine between steps 3 and 4, and what it
-says of the answer is stored with the answer, so that it is said whatever dies. `<message>` is the id Pub/Sub
-gave the app's message; `<request>` is a hash of it, so the same message makes the same request however often it
-comes. Reports that are about no request (jobs, pressure, fleet) are left out.
+says of the answer is stored with the answer, so that it is said whatever dies. `<message>` is the id
+Pub/Sub gave the app's message; `<request>` is a hash of it, so the same message makes the same request
+however often it comes. Reports that are about no request (jobs, pressure, fleet) are left out.
 
 In the end the request reads as `{status}`, and `penstock usage` bills it once, to the key `{key}`.
 """
@@ -74,13 +81,19 @@ def rows(platform: Platform, seen: dict[str, list[Any]], name: str, message_id: 
     return sorted(found)
 
 
+def whole(found: list[Row]) -> list[Row]:
+    """The rows, once the last ones are among them."""
+    said = {row.says for row in found}
+    return found if said >= LAST else []
+
+
 def _sayings(topic: str, message: Any, name: str, message_id: str) -> Iterable[str]:
     """What a message says about the request; nothing where it is about something else."""
     if topic == INGEST:
         return ["its body"] if message.message_id == message_id else []
     if message.attributes.get("ce-subject") == name:
         return [f"`{message.attributes['ce-type']}`"]
-    if "usage" not in topic:
+    if topic != USAGE:
         return []
     records = json.loads(message.data)["records"]
     kinds = [one["kind"] for one in records if one["attempt"].startswith(f"{name}.")]

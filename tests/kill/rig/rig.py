@@ -44,6 +44,8 @@ ENDS_WITHIN_S = 30  # of being asked for
 class Rig:
     """All of it; `dice` decide what is left to chance."""
 
+    stored_within_s = STORED_WITHIN_S
+
     def __init__(self, engine: Engine, platform: Platform, seed: int) -> None:
         self.engine = engine
         self.platform = platform
@@ -126,7 +128,7 @@ class Rig:
 
     async def _read_one(self, name: str, within_s: int) -> Queued:
         """A request that was published can be read only once it was taken off the bus."""
-        deadline = time.monotonic() + min(within_s, STORED_WITHIN_S)
+        deadline = time.monotonic() + min(within_s, self.stored_within_s)
         while True:
             call = Call("GET", f"/v1/requests/{name}?wait={within_s}", key=self.platform.key)
             await call.run(self.platform.port)

@@ -77,5 +77,5 @@ def test_what_cannot_be_mapped_to_a_slot_is_invalid(message: Message) -> None:
 
 def test_a_job_that_is_not_there_is_told_with_those_that_are() -> None:
     assert JOB is named(JOB.name, JOBS)
-    with pytest.raises(Invalid, match=r"'nothing'.*Jobs: .*settle-usage, sweep-requests"):
+    with pytest.raises(Invalid, match=r"'nothing'.*Jobs: .*settle-usage, sweep-cache, sweep-requests"):
         named("nothing", JOBS)
