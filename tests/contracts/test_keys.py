@@ -82,6 +82,18 @@ async def test_tenants_are_kept_by_id(keys: Keys) -> None:
     assert await keys.tenant("acme") == ACME
 
 
+async def test_a_tenant_may_be_changed(keys: Keys) -> None:
+    caching = replace(ACME, cache="on")
+    assert not await keys.change_tenant(caching)
+    assert await keys.tenants() == []
+    await keys.add_tenant(ACME)
+    revision = await keys.revision()
+
+    assert await keys.change_tenant(caching)
+    assert await keys.tenant("acme") == caching
+    assert await keys.revision() > revision
+
+
 async def test_every_change_makes_the_revision_grow_and_nothing_else_does(keys: Keys) -> None:
     seen = [await keys.revision()]
     await keys.add_tenant(ACME)

@@ -76,6 +76,19 @@ def test_a_document_that_is_wrong_is_refused_with_the_field_at_fault(wrong: obje
         read(wrong)
 
 
+def test_how_long_a_models_answers_are_kept_may_be_told() -> None:
+    gemma = {"backend": "pool", "cache_ttl_s": 60, "version": "2026-11"}
+    told = read(document(models={"gemma": gemma})).models["gemma"]
+    assert (60, "2026-11") == (told.cache_ttl_s, told.version)
+
+
+@pytest.mark.parametrize("ttl_s", [0, -1, 604_801])
+def test_no_answer_is_kept_for_a_time_that_cannot_be(ttl_s: int) -> None:
+    sentence = f"models.gemma.cache_ttl_s is {ttl_s}: it must be 1 to 604800 seconds."
+    with pytest.raises(Invalid, match=re.escape(sentence)):
+        read(document(models={"gemma": {"backend": "pool", "cache_ttl_s": ttl_s}}))
+
+
 @pytest.mark.parametrize("url", ["http://localhost:11434", "http://engine/"])
 def test_base_urls_are_taken(url: str) -> None:
     assert (url,) == read(replicas(url)).backends["pool"].replicas

@@ -66,8 +66,8 @@ def _topology(settings: Settings) -> "Topology":
         from services.runtime.topology import Topology  # noqa: PLC0415  (Google's clients take a second)
     except ModuleNotFoundError as error:
         raise Invalid(
-            f"--emulators needs Google's clients ({error.name} is missing): install the extra `cloud`, or, in "
-            "the repository, run ./penstock test --all once."
+            f"--emulators needs Google's clients ({error.name} is missing): install the extra `cloud`; "
+            "in the repository, run ./penstock test --all once."
         ) from error
     return Topology(settings)
 

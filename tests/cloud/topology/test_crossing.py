@@ -134,7 +134,7 @@ def _read_along(process: subprocess.Popen[bytes]) -> list[dict[str, Any]]:
 
     def read() -> None:
         for line in stream:
-            lines.append(json.loads(line)["attributes"])
+            lines.append(json.loads(line)["attributes"])  # noqa: PERF401  (read while it grows)
 
     threading.Thread(target=read, daemon=True).start()
     return lines

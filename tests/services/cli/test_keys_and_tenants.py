@@ -4,6 +4,7 @@ import pytest
 
 from tests.services.cli.conftest import Command
 from tests.support.platform import Running
+from tests.support.rehearsing import MODEL
 
 pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
@@ -59,7 +60,38 @@ async def test_tenants_are_made_and_listed_with_their_keys(platform: Running, co
     assert "Acme Corp." in (await command("tenants", "list")).out
 
 
+async def test_caching_is_turned_on_for_a_tenant_and_off_again(platform: Running, command: Command) -> None:
+    on = await command("tenants", "set", "default", "--cache", "on")
+    (shown,) = (await command("tenants", "list", "--json")).json
+    first, second = [await platform.chat(model=MODEL, temperature=0) for _ in range(2)]
+    off = (await command("tenants", "set", "default", "--cache", "off", "--json")).json
+
+    assert "The cache is on for default.\n" == on.out
+    assert ("on", "off") == (shown["cache"], off["cache"])
+    assert "penstock; fwd=miss" in first.headers["cache-status"]
+    assert "penstock; hit" in second.headers["cache-status"]
+    assert "rehearsal" == second.headers["x-penstock-engine"]
+
+
+@pytest.mark.parametrize("what", ["tenant", "model", "key"])
+async def test_cached_answers_are_purged(platform: Running, command: Command, what: str) -> None:
+    purged = await command("cache", "purge", f"--{what}", "a b")
+    as_json = (await command("cache", "purge", f"--{what}", "a b", "--json")).json
+
+    assert f"Nothing cached for the {what} a b is given after 10 s.\n" == purged.out
+    assert {"scope": what, "name": "a b", "effective_within_s": 10} == as_json
+
+
+@pytest.mark.parametrize("named", [(), ("--tenant", "a", "--model", "b")], ids=["nothing", "two"])
+async def test_what_to_purge_has_to_be_one(command: Command, named: tuple[str, ...]) -> None:
+    ended = await command("cache", "purge", *named)
+
+    assert 2 == ended.code
+    assert "Name one of --tenant, --model and --key." in ended.err
+
+
 FAILS = {
+    "a tenant nobody made": (("tenants", "set", "no one", "--cache", "on"), "There is no tenant no one."),
     "a tenant that is there": (("tenants", "create", "default"), "There is a tenant default already."),
     "a tenant's id in capitals": (("tenants", "create", "Acme"), "lower-case letters, digits and dashes."),
     "a name without end": (("tenants", "create", "acme", "--name", "x" * 101), "at most 100"),

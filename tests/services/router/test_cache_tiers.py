@@ -230,7 +230,7 @@ async def test_without_room_an_answer_is_given_but_not_kept(engine: Upstream, st
         for _ in range(2):
             answer = await router.call(chat(temperature=0, stream=True))
 
-    assert 200 == answer.status
+    assert (200, 2) == (answer.status, len(engine.calls))
     assert "x" * 3000 in answer.body.decode()
 
 

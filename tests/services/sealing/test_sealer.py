@@ -56,6 +56,25 @@ async def test_it_opens_only_for_its_tenant_its_kind_and_its_id(sealer: Sealer, 
         await sealer.open(*other, sealed)
 
 
+async def test_a_secret_is_always_the_same_and_another_for_every_tenant_purpose_and_data_key(
+    sealer: Sealer, data_keys: MemoryDataKeys, tmp_path: Path
+) -> None:
+    secret = await sealer.secret("acme", "cache")
+    again = Sealer(FileMasterKey(tmp_path / "master-key"), data_keys)
+    elsewhere = Sealer(FileMasterKey(tmp_path / "master-key"), MemoryDataKeys())
+
+    assert secret == await sealer.secret("acme", "cache") == await again.secret("acme", "cache")
+    assert 32 == len(secret)
+    assert 4 == len(
+        {
+            secret,
+            await sealer.secret("acme", "other"),
+            await sealer.secret("globex", "cache"),
+            await elsewhere.secret("acme", "cache"),
+        }
+    )
+
+
 async def test_no_byte_of_it_can_be_altered(sealer: Sealer) -> None:
     sealed = await sealer.seal(*BOUND, CLEAR)
     for place in range(len(sealed)):
