@@ -1,6 +1,7 @@
 """What all tests share: how async tests run, how long properties may take, and that CI skips nothing."""
 
 import os
+from collections import Counter
 
 import pytest
 from hypothesis import settings
@@ -18,9 +19,18 @@ def anyio_backend() -> str:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Says in CI which tests were skipped, and that this is a failure."""
-    for report in terminalreporter.getreports("skipped") if IN_CI else ():
+    """Says what this machine lacks, a line each; in CI also which tests were skipped: that is a failure."""
+    skipped = terminalreporter.getreports("skipped")
+    for reason, count in Counter(map(reason_of, skipped)).items():
+        terminalreporter.write_line(f"skipped {count}: {reason}", yellow=True)
+    for report in skipped if IN_CI else ():
         terminalreporter.write_line(f"CI skips nothing, but skipped {report.nodeid}", red=True)
+
+
+def reason_of(report: pytest.TestReport) -> str:
+    """Why a test was skipped."""
+    _, _, told = report.longrepr if isinstance(report.longrepr, tuple) else ("", 0, str(report.longrepr))
+    return told.removeprefix("Skipped: ")
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

@@ -28,7 +28,7 @@ def test_passes(): ...
 
 def run(folder: Path, *, ci: str) -> subprocess.CompletedProcess[str]:
     (folder / "test_them.py").write_text(TESTS)
-    options = ("-q", "-rs", "-p", "tests.conftest", "-p", "no:cacheprovider", "-c", os.devnull)
+    options = ("-q", "-p", "tests.conftest", "-p", "no:cacheprovider", "-c", os.devnull)
     return subprocess.run(
         [sys.executable, "-m", "pytest", *options, str(folder)],
         check=False,
