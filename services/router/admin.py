@@ -14,6 +14,7 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import BaseRoute, Route
 
 from events.bus import Message
+from events.catalog import ingest_key, ingest_topic
 from events.words import ApiKey, Invalid, Problem, Record, Refusal, Tenant
 from functions.metering.bill import UsageSum
 from services.router.api import answer, refuse
@@ -103,7 +104,16 @@ class Ingested(Record):
     request_id: str
 
 
-Ingest = Callable[[str, bytes, str], Awaitable[Ingested]]
+class Ingest(Protocol):
+    """The tenants' ingest topics."""
+
+    async def open(self, tenant: str) -> None:
+        """The tenant's apps may publish from now on; they act as a key of that topic."""
+
+    async def publish(self, tenant: str, body: bytes, idempotency_key: str) -> Ingested:
+        """Puts a body on the tenant's topic, as an app would."""
+
+
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 
@@ -153,6 +163,7 @@ class AdminApi:
             ("GET", "/tenants"): self.tenants,
             ("POST", "/tenants"): self.add_tenant,
             ("POST", "/tenants/{tenant}/ingest"): self.ingest,
+            ("POST", "/tenants/{tenant}/enable-ingest"): self.enable_ingest,
             ("GET", "/keys"): self.keys,
             ("POST", "/keys"): self.add_key,
             ("POST", "/keys/{key}/revoke"): self.revoke_key,
@@ -225,13 +236,24 @@ class AdminApi:
 
     async def ingest(self, request: Request) -> Response:
         """Publishes a body on a tenant's ingest topic, as an app would."""
+        tenant = await self._tenant_of(request)
+        key = request.headers.get("idempotency-key", "")
+        return answer(asdict(await self._ingest.publish(tenant, await request.body(), key)), 202)
+
+    async def enable_ingest(self, request: Request) -> Response:
+        """Lets a tenant's apps publish: their topic acts as a key, to be revoked like any other."""
+        tenant, now = await self._tenant_of(request), self._now()
+        await self._ingest.open(tenant)
+        key = await self._keys.by_id(tenant, ingest_key(tenant, now).id)
+        if key is None or not key.usable_at(now):
+            raise Invalid(f"Publishing to the ingest topic of {tenant} was revoked, and stays so.")
+        return answer({"tenant": tenant, "topic": ingest_topic(tenant), "key": key.id})
+
+    async def _tenant_of(self, request: Request) -> str:
         tenant = unquote(request.path_params["tenant"])
         if await self._keys.tenant(tenant) is None:
             raise Invalid(f"There is no tenant {tenant!r}; make it with: penstock tenants create.")
-        ingested = await self._ingest(
-            tenant, await request.body(), request.headers.get("idempotency-key", "")
-        )
-        return answer(asdict(ingested), 202)
+        return tenant
 
     async def events(self, request: Request) -> Response:
         """Every message of the bus from now on, a JSON line each; bodies stay sealed."""

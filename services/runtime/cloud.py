@@ -162,7 +162,7 @@ class RouterProcess:
             Surroundings(
                 admin_key_hash=cloud.place.admin_key_hash,
                 conversation=PubSubConversation(cloud.channel, cloud.pubsub_place, TOPICS),
-                ingest=ingest.publish,
+                ingest=ingest,
                 jobs=[by_schedule(job) for job in JOBS],
             ),
             {},

@@ -2,13 +2,15 @@
 
 from collections.abc import Mapping, Sequence
 
-from events.catalog import subscriptions
+from events.catalog import ingest_topic, subscriptions
 from events.words import Invalid, Record
 from services.adapters.pubsub.connection import Place
 from services.adapters.pubsub.topics.plan import Step, plan
 from services.adapters.pubsub.topics.server import TopicsServer
-from services.adapters.pubsub.topics.wished import Consumer, wished
+from services.adapters.pubsub.topics.state import State
+from services.adapters.pubsub.topics.wished import LONGEST_KEPT_DAYS, Consumer, wished
 
+EMULATOR_KEEPS_DAYS = 7
 PULLS = frozenset({"dispatcher"})  # a worker pool has no URL
 
 
@@ -21,7 +23,7 @@ class Wish(Record):
     tenants: Sequence[str] = ()
     answer_topics: Sequence[str] = ()
     service_account: str = ""
-    kept_days: int = 31
+    kept_days: int = LONGEST_KEPT_DAYS
 
 
 def pushed() -> list[str]:
@@ -53,6 +55,29 @@ def apply(place: Place, wish: Wish, *, dry_run: bool) -> list[Step]:
     finally:
         server.close()
     return steps
+
+
+def enable_ingest(place: Place, tenant: str, url: str, service_account: str) -> list[Step]:
+    """Makes a tenant's ingest topic, and lets it push to the request function at `url`."""
+    consumers = {"request": Consumer(url=url, service_account=service_account)}
+    kept_days = EMULATOR_KEEPS_DAYS if place.emulator else LONGEST_KEPT_DAYS
+    everything = wished(consumers=consumers, tenants=[tenant], dead_letters_kept_days=kept_days)
+    ours = ingest_topic(tenant)
+    target = State(
+        topics=tuple(one for one in everything.topics if _belongs(one.name, ours)),
+        subscriptions=tuple(one for one in everything.subscriptions if _belongs(one.name, ours)),
+    )
+    server = TopicsServer(place)
+    try:
+        steps = [step for step in plan(target, server.read()) if _belongs(step.name, ours)]
+        server.apply(steps)
+    finally:
+        server.close()
+    return steps
+
+
+def _belongs(name: str, topic: str) -> bool:
+    return name == topic or name.startswith(f"{topic}.")
 
 
 def place_of(project: str, emulator: str | None) -> Place:

@@ -147,7 +147,7 @@ class LocalPlatform:
                 admin_key_hash=digest(admin_key),
                 conversation=bus,
                 dead_letters=bus,
-                ingest=ingest.publish,
+                ingest=ingest,
                 jobs=scheduler.jobs,
                 backups=backups.told_of(archives, self._settings),
             ),

@@ -3,11 +3,20 @@
 from urllib.parse import quote
 
 import click
+import msgspec
 
 from services.cli import options, platform, show
 from services.cli.entered import a_line
 
 COLUMNS = {"id": "TENANT", "name": "NAME", "cache": "CACHE", "created_at": "CREATED"}
+
+
+class Enabled(msgspec.Struct):
+    """What a tenant's apps publish to, and the key they act as."""
+
+    tenant: str
+    topic: str
+    key: str
 
 
 @click.group()
@@ -52,6 +61,55 @@ def set_tenant(tenant: str, cache: str, data_dir: str | None, as_json: bool) -> 
         show.as_json(changed.read(platform.Json))
     else:
         click.echo(f"The cache is {cache} for {changed.read(platform.Named).id}.")
+
+
+@command.command("enable-ingest")
+@click.argument("tenant", callback=a_line)
+@click.option(
+    "--project", envvar="GOOGLE_CLOUD_PROJECT", show_envvar=True, help="Also make the topic in this project."
+)
+@click.option("--push", metavar="URL", help="Where the request function takes pushes; needed with --project.")
+@click.option("--service-account", default="", help="Whose token the pushes carry.")
+@click.option(
+    "--server",
+    envvar="PUBSUB_EMULATOR_HOST",
+    show_envvar=True,
+    metavar="HOST:PORT",
+    help="An emulator that stands in for Pub/Sub.",
+)
+@options.data_dir
+@options.json_output
+def enable_ingest(
+    tenant: str,
+    project: str | None,
+    push: str | None,
+    service_account: str,
+    server: str | None,
+    data_dir: str | None,
+    as_json: bool,
+) -> None:
+    """Let the apps of TENANT publish requests on a topic of their own.
+
+    What they publish acts as a key of that topic: it is listed, and revoked, like any other. On one machine
+    that is all; on Google Cloud --project and --push make the topic and its subscription, by your own
+    Google identity. Who may publish there is for IAM to say.
+    """
+    if project and not push:
+        raise click.UsageError("--project needs --push URL: where the request function takes pushes.")
+    made = platform.find(data_dir).admin("POST", f"/tenants/{quote(tenant, safe='')}/enable-ingest", {})
+    enabled = made.read(Enabled)
+    if project and push:
+        from services.runtime import cloud_topics  # noqa: PLC0415  (Google's client takes a second)
+
+        place = cloud_topics.place_of(project, server)
+        cloud_topics.enable_ingest(place, enabled.tenant, push, service_account)
+    if as_json:
+        show.as_json(made.read(platform.Json))
+    else:
+        click.echo(
+            f"Apps of {enabled.tenant} publish to {enabled.topic}; revoke that by: "
+            f"penstock keys revoke {enabled.key}"
+        )
 
 
 @command.command("list")

@@ -118,3 +118,22 @@ def test_a_server_that_cannot_be_reached_is_unavailable_within_the_timeout() -> 
         server.close()
 
     assert time.monotonic() - began < 5
+
+
+async def test_a_tenants_ingest_is_enabled_beside_all_others(project: Project) -> None:
+    from services.runtime import cloud_topics  # noqa: PLC0415
+
+    project.server.apply(plan(GOAL, project.server.read()))
+    steps = cloud_topics.enable_ingest(project.place, "bolt", "https://request.run.app", "")
+
+    assert {"create"} == {step.verb for step in steps}
+    made = {step.name for step in steps}
+    assert {
+        "ingest-bolt",
+        "ingest-bolt.request",
+        "ingest-bolt.request.dead",
+        "ingest-bolt.request.dead.kept",
+    } == made
+    pushes = {thing.name: thing.push for thing in project.server.read().subscriptions}
+    assert "https://request.run.app/ingest/bolt" == pushes["ingest-bolt.request"].endpoint
+    assert {"keep"} == set(verbs(project.server, GOAL).values()) - {"unknown"}

@@ -54,6 +54,10 @@ def test_a_completion_before_its_start_leaves_a_mark_that_the_start_finds() -> N
     assert fold(started(), standing=early).standing().idle
 
 
+def test_an_answer_from_the_cache_never_started_and_leaves_nothing_behind() -> None:
+    assert fold(completed(hit="memory")).standing().idle
+
+
 def test_a_silent_attempt_is_settled_by_its_input() -> None:
     row = only(started())
     assert ("est:a", "input", Usage(input=7), True) == (row.id, row.source, row.usage, row.billed)

@@ -60,6 +60,15 @@ async def test_tenants_are_made_and_listed_with_their_keys(platform: Running, co
     assert "Acme Corp." in (await command("tenants", "list")).out
 
 
+async def test_a_tenants_apps_are_let_publish(platform: Running, command: Command) -> None:
+    enabled = await command("tenants", "enable-ingest", "default")
+
+    assert "Apps of default publish to ingest-default" in enabled.out
+    ended = await command("tenants", "enable-ingest", "default", "--project", "acme")
+    assert 2 == ended.code
+    assert "needs --push" in ended.err
+
+
 async def test_caching_is_turned_on_for_a_tenant_and_off_again(platform: Running, command: Command) -> None:
     on = await command("tenants", "set", "default", "--cache", "on")
     (shown,) = (await command("tenants", "list", "--json")).json

@@ -52,6 +52,19 @@ async def test_a_tenants_id_is_plain(platform: Running, name: str) -> None:
     assert "lower-case letters, digits and dashes" in refusal(answer, 400, "invalid_request")
 
 
+async def test_a_tenants_apps_may_publish_until_that_is_revoked(platform: Running) -> None:
+    await platform.admin("POST", "/tenants", {"id": "publishers"})
+    enabled = await platform.admin("POST", "/tenants/publishers/enable-ingest", {})
+    assert {"tenant": "publishers", "topic": "ingest-publishers", "key": "ingest-publishers"} == enabled
+    assert enabled == await platform.admin("POST", "/tenants/publishers/enable-ingest", {})
+    await platform.admin("POST", f"/keys/{enabled['key']}/revoke")
+
+    again = await admin(platform, "POST", "/tenants/publishers/enable-ingest")
+    assert "was revoked" in refusal(again, 400, "invalid_request")
+    nobody = await admin(platform, "POST", "/tenants/nobody/enable-ingest")
+    assert "no tenant 'nobody'" in refusal(nobody, 400, "invalid_request")
+
+
 BODIES = {
     "nothing": b"",
     "no JSON": b"hello",

@@ -224,16 +224,6 @@ async def test_what_is_noted_of_a_stream_is_given_back(engine: Upstream, stored:
     assert said(again).endswith("detail=memory")
 
 
-async def test_without_room_an_answer_is_given_but_not_kept(engine: Upstream, stored: StoredCache) -> None:
-    engine.will(*[streams(delta("x" * 3000), END, DONE)] * 2)
-    async with routed(engine.url, stored=stored, budget=5_000) as router:
-        for _ in range(2):
-            answer = await router.call(chat(temperature=0, stream=True))
-
-    assert (200, 2) == (answer.status, len(engine.calls))
-    assert "x" * 3000 in answer.body.decode()
-
-
 class Ended:
     """An attempt that answered."""
 
