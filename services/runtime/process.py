@@ -13,7 +13,7 @@ from services.requests.waiters import Waiters
 from services.router.order import Deadlines
 from services.runtime.settings import Settings
 from services.runtime.stores import Stores
-from services.usage.recorder import Lingers, UsageRecorder
+from services.usage.recorder import REFUSE, SERVE, Lingers, UsageRecorder
 
 LOCAL_LINGERS = Lingers()
 
@@ -51,7 +51,12 @@ class Process:
             pages_in_flight=usual.pages_in_flight,
         )
         return UsageRecorder(
-            self.publisher, producer=self.producer, source=source, lingers=lingers, now=self.now
+            self.publisher,
+            producer=self.producer,
+            source=source,
+            lingers=lingers,
+            now=self.now,
+            spool=SERVE if settings.on_meter_outage == "serve" else REFUSE,
         )
 
     def terms(self) -> Terms:

@@ -5,11 +5,21 @@ import os
 import reprlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, get_type_hints
+from typing import Annotated, Literal, get_type_hints
 
 import msgspec
 from msgspec import Meta
-from msgspec.inspect import Field, FloatType, IntType, Metadata, StructType, Type, UnionType, type_info
+from msgspec.inspect import (
+    Field,
+    FloatType,
+    IntType,
+    LiteralType,
+    Metadata,
+    StructType,
+    Type,
+    UnionType,
+    type_info,
+)
 
 from events.words import Invalid, Record
 
@@ -117,6 +127,14 @@ class Settings(Record):
             "Unset: 0.02 on SQLite, 0.25 on Pub/Sub."
         ),
     ] = None
+
+    on_meter_outage: Annotated[
+        Literal["refuse", "serve"],
+        Meta(
+            description="What becomes of calls while usage cannot be recorded. `refuse`: 503. `serve`: they "
+            "are answered for at most 60 s; a crash in that time loses their records."
+        ),
+    ] = "refuse"
 
     queue_slots: Annotated[int, Meta(ge=1, le=4096, description="How many queued requests run at once.")] = 16
     queue_deadline_s: Annotated[
@@ -299,4 +317,6 @@ def _allowed(kind: Type) -> Allowed:
         return _allowed(kind.types[0])
     if isinstance(kind, IntType | FloatType):
         return Allowed(whole=isinstance(kind, IntType), least=kind.ge, most=kind.le)
+    if isinstance(kind, LiteralType):
+        return Allowed(text=" or ".join(f"`{value}`" for value in kind.values))
     return Allowed()

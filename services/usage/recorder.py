@@ -43,6 +43,19 @@ class Lingers:
     pages_in_flight: int = 1
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spool:
+    """What is served while the bus takes no records: for `serve_s` seconds, while no more than `records`
+    wait in memory. They are published once it is back; a crash before loses them, and nobody is billed.
+    """
+
+    serve_s: float = 0.0
+    records: int = 50_000  # about 20 MB
+
+
+REFUSE = Spool()
+SERVE = Spool(serve_s=60.0)
+
 Entry = tuple[UsageRecord, Waiter | None]
 
 
@@ -57,9 +70,12 @@ class UsageRecorder:
         source: str,
         lingers: Lingers,
         now: Callable[[], datetime],
+        spool: Spool = REFUSE,
     ) -> None:
         self.producer = producer
-        self.failing = False
+        self._spool = spool
+        self._failing = 0  # pages the bus did not take yet
+        self._failing_since = 0.0
         self._publisher = publisher
         self._source = source
         self._lingers = lingers
@@ -72,16 +88,33 @@ class UsageRecorder:
         self._wanted = False  # the page is due but as many as may be are on their way
         self._publishing: set[asyncio.Task[None]] = set()
 
+    @property
+    def failing(self) -> bool:
+        """Whether the bus takes no records now."""
+        return self._failing > 0
+
     def durably(self, record: UsageRecord, waiter: Waiter) -> bool:
         """Takes a record; the waiter hears once it is durable, or is not. False where the bus fails
         already: then nothing was taken and nothing will be heard.
         """
-        if self.failing:
-            return False
+        if self._failing:
+            return self._spooled(record, waiter)
         self._entries.append((record, waiter))
         self._waited_for = True
         self._arm(self._lingers.started_s)
         return True
+
+    def _spooled(self, record: UsageRecord, waiter: Waiter) -> bool:
+        if not self._may_serve():
+            return False
+        self.add(record)
+        self._loop.call_soon(waiter.durable)  # as good as durable: that is what the spool was chosen for
+        return True
+
+    def _may_serve(self) -> bool:
+        spool = self._spool
+        away_s = self._loop.time() - self._failing_since
+        return away_s < spool.serve_s and len(self._entries) < spool.records
 
     def add(self, record: UsageRecord) -> None:
         """Takes any other record."""
@@ -135,11 +168,17 @@ class UsageRecorder:
             await self._publisher.publish((message,))
         except Unavailable as error:
             log.warning("usage records cannot be published: %s", error)
-            self.failing = True
+            if not self._failing:
+                self._failing_since = self._loop.time()
+            self._failing += 1
+            served = self._may_serve()
             for waiter in (*waiters, *self._dismissed()):
-                waiter.not_durable()
+                if served:
+                    waiter.durable()
+                else:
+                    waiter.not_durable()
             await self._publish_later(message)
-            self.failing = False
+            self._failing -= 1
             log.warning("usage records are published again")
         else:
             for waiter in waiters:

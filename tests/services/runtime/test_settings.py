@@ -66,6 +66,7 @@ def test_a_value_that_is_not_right_is_told_by_its_name(name: str, text: str) -> 
 
 NUMBERS = {setting.name: setting.allowed for setting in described() if setting.allowed.most is not None}
 TEXTS = {setting.name for setting in described()} - set(NUMBERS)
+CHOICES = {"on_meter_outage"}
 
 
 def refused(name: str, text: object) -> str:
@@ -83,6 +84,11 @@ def test_every_number_has_bounds_and_is_one(name: str) -> None:
         assert refused(name, text).endswith(f"; use {allowed}.")
 
 
+def test_a_choice_is_one_of_those_named() -> None:
+    assert refused("on_meter_outage", "stop").endswith("; use `refuse` or `serve`.")
+    assert "serve" == read_settings({}, {**HOME, "PENSTOCK_ON_METER_OUTAGE": "serve"}).on_meter_outage
+
+
 def test_the_defaults_are_allowed() -> None:
     given = {setting.name: setting.default for setting in described() if setting.name != "data_dir"}
 
@@ -94,7 +100,7 @@ def test_every_setting_is_described_by_a_sentence() -> None:
     assert [] == [setting.name for setting in described() if not setting.meaning.endswith(".")]
 
 
-@pytest.mark.parametrize("name", sorted(TEXTS - SECRET - HOSTS))
+@pytest.mark.parametrize("name", sorted(TEXTS - SECRET - HOSTS - CHOICES))
 @pytest.mark.parametrize("text", ["a\nb", "a\udcff", "\x1b[0m"], ids=["lines", "no text", "an escape"])
 def test_a_text_is_one_line(name: str, text: str) -> None:
     assert refused(name, text).endswith("; use a line of text.")

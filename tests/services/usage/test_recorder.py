@@ -9,7 +9,7 @@ import pytest
 
 from events.usage import Progress, Started
 from events.words import Usage
-from services.usage.recorder import MAX_RECORDS, Lingers, UsageRecorder
+from services.usage.recorder import MAX_RECORDS, REFUSE, SERVE, Lingers, Spool, UsageRecorder
 from tests.support.client import PATIENCE_S
 from tests.support.clock import now
 from tests.support.routing import Tap
@@ -62,9 +62,9 @@ def progress(attempt: str = "req_1.1") -> Progress:
 
 
 @asynccontextmanager
-async def recording(lingers: Lingers) -> AsyncIterator[tuple[UsageRecorder, Tap]]:
+async def recording(lingers: Lingers, spool: Spool = REFUSE) -> AsyncIterator[tuple[UsageRecorder, Tap]]:
     tap = Tap()
-    recorder = UsageRecorder(tap, producer="p", source="/test", lingers=lingers, now=now)
+    recorder = UsageRecorder(tap, producer="p", source="/test", lingers=lingers, now=now, spool=spool)
     yield recorder, tap
     tap.broken = False
     tap.open()
@@ -208,6 +208,36 @@ async def test_while_the_bus_fails_no_start_is_taken() -> None:
         assert not recorder.durably(started("late"), late)
         await asyncio.sleep(0.01)
         assert [] == late.heard
+
+
+@pytest.mark.parametrize("open_already", [True, False], ids=["on its way", "begun later"])
+async def test_while_the_bus_fails_a_spool_serves_and_nothing_of_it_is_lost(open_already: bool) -> None:
+    async with recording(SHORT, SERVE) as (recorder, tap):
+        tap.broken = True
+        first = Waiting()
+        recorder.durably(started("first"), first)
+        await first.news()
+        second = Waiting()
+        if not open_already:
+            assert recorder.durably(started("second"), second)
+            await second.news()
+        assert ["durable"] == first.heard
+        assert open_already or ["durable"] == second.heard
+        assert [] == tap.records
+        tap.broken = False
+
+        assert 2 - open_already == len(await tap.has(2 - open_already))
+
+
+@pytest.mark.parametrize("spool", [Spool(serve_s=0.05), Spool(serve_s=60, records=0)], ids=["time", "room"])
+async def test_a_spool_has_an_end(spool: Spool) -> None:
+    async with recording(SHORT, spool) as (recorder, tap):
+        tap.broken = True
+        recorder.durably(started(), first := Waiting())
+        await first.news()
+        await asyncio.sleep(0.06)
+
+        assert not recorder.durably(started("late"), Waiting())
 
 
 async def test_closing_gives_up_where_the_bus_stays_away() -> None:
