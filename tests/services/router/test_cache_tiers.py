@@ -184,9 +184,10 @@ async def test_an_older_look_at_purges_does_not_undo_a_newer_one(
 async def test_a_hit_that_cannot_be_counted_is_not_given(engine: Upstream, stored: StoredCache) -> None:
     async with routed(engine.url, stored=stored) as router:
         await router.call(BODY)
-        router.recorder.failing = True
+        router.tap.broken = True
+        await router.call(chat("Other."))  # by which it is noticed
+        assert router.recorder.failing
         refused = await router.call(BODY)
-        router.recorder.failing = False
 
     assert 503 == refused.status
 
