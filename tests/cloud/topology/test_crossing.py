@@ -240,13 +240,16 @@ def test_an_event_nobody_can_read_goes_to_the_dead_letter_with_its_reason(platfo
     assert reasons, letter.attributes
 
 
+FOREIGN = "foreign-1"  # the emulator counts its own from 1
+
+
 def test_a_push_of_another_subscription_than_its_path_names_is_refused(platform: Platform) -> None:
-    message = {"messageId": "1", "data": base64.b64encode(encoded(flat("foreign"))).decode()}
+    message = {"messageId": FOREIGN, "data": base64.b64encode(encoded(flat("foreign"))).decode()}
     pushed = {"message": message, "subscription": platform.subscription(INGEST)}
     headers = {"content-type": "application/json"}
     port = platform.parts.ports["request"]
     status, _, _ = post(port, "/ingest/somebody-else", encoded(pushed), headers)
 
     assert 503 == status
-    assert 404 == platform.ask("GET", f"/v1/requests/{platform.request_of('1')}")[0]
+    assert 404 == platform.ask("GET", f"/v1/requests/{platform.request_of(FOREIGN)}")[0]
     assert 200 == platform.ask("GET", "/v1/models")[0]
