@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from itertools import cycle, islice
 from typing import Any
@@ -16,7 +17,9 @@ from tests.kill.topology.rig import TopologyRig
 
 PROBES = 4
 MORE_THAN_ENOUGH = 1_000  # tokens
-UNHEARD_S = 0.5  # in which a function stores what it has in hand
+IN_HAND_S = 1.0  # in which a message comes to its function
+UNHEARD_S = 1.0  # in which a function stores what it has in hand
+SETTLED_S = 2.0
 
 Strike = Callable[[TopologyRig], Awaitable[None]]
 
@@ -58,14 +61,28 @@ def unheard(name: str, *, worker: bool) -> Strike:
     """A function has stored what it had in hand, cannot say so while Pub/Sub is paused, and dies."""
 
     async def strike(rig: TopologyRig) -> None:
-        with rig.platform.paused("pubsub"):
-            since = time.time()
+        with ExitStack() as pubsub_paused:
+            with rig.platform.paused("firestore"):  # what is pushed meanwhile stays in hand
+                await asyncio.sleep(IN_HAND_S)
+                pubsub_paused.enter_context(rig.platform.paused("pubsub"))
+                since = time.time()
             await asyncio.sleep(UNHEARD_S)
             before = rig.kill_part(name, worker=worker, still_since=since)
         await rig.platform.back(name, before)
 
     strike.__name__ = f"{function(name, worker=worker).__name__}, unheard"
     return strike
+
+
+async def heard_again(rig: TopologyRig) -> None:
+    """The request function dies between what it stored of messages and what it says of them."""
+    rig.load.begin(Work(queued=4, synchronous=0))
+    await rig.load.done()  # the function has opened its stores
+    await asyncio.sleep(SETTLED_S)
+    strike = asyncio.create_task(unheard("request", worker=True)(rig))
+    for _ in range(4):
+        rig.load.publish()
+    await strike
 
 
 KILLS: tuple[Strike, ...] = (

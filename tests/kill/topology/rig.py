@@ -80,10 +80,12 @@ class TopologyRig(Rig):
         self.note_kill(name, at, in_flight, 0.0 if still_since is None else at - still_since)
         return before
 
-    async def whole(self) -> Whole:
-        """Waits until nothing is left to do and nothing is wrong any more, or for long enough."""
+    async def whole(self, *, patient: bool = True) -> Whole:
+        """Waits until nothing is left to do and nothing is wrong any more, or for long enough. Who is not
+        patient expects something to be wrong.
+        """
         await self.idle()
-        deadline, calm = time.monotonic() + SETTLES_WITHIN_S, 0
+        deadline, calm = time.monotonic() + (SETTLES_WITHIN_S if patient else 0.0), 0
         while True:
             await asyncio.sleep(CALM_S)
             whole = await self._look()
