@@ -7,8 +7,9 @@ import pytest
 from hypothesis import settings
 
 # A slow machine is no reason to fail: properties are bounded by their number of examples.
-settings.register_profile("penstock", deadline=None)
-settings.load_profile("penstock")
+settings.register_profile("quick", deadline=None, max_examples=25)
+settings.register_profile("thorough", deadline=None)
+settings.load_profile("quick")
 
 IN_CI = os.environ.get("CI") == "true"
 

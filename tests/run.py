@@ -1,6 +1,7 @@
 """Runs `./penstock test`: the quick tests, with --all everything CI runs, with --soak the long runs."""
 
 import argparse
+import os
 import shutil
 import subprocess
 import sys
@@ -14,7 +15,8 @@ PYTHON = (sys.executable, "-P")  # -P: not the folder we are in, but what is ins
 QUICK = "not slow and not soak"
 SLOW = "slow"  # real processes that measure and kill: one at a time
 SOAK = "soak"
-PARALLEL = ("-n", "auto")
+PARALLEL = ("-n", str((os.cpu_count() or 1) * 3 // 2 + 1))  # many tests wait more than they work
+THOROUGH = ("--hypothesis-profile", "thorough")  # more examples of every property
 
 
 class Step(NamedTuple):
@@ -36,11 +38,11 @@ def main() -> int:
     """Runs every step, also after one failed, and returns the exit code."""
     options, rest = read_options()
     if options.soak:
-        return run(pytest(SOAK, rest)).code
-    quick = pytest(QUICK, [*PARALLEL, *rest])
+        return run(pytest(SOAK, [*THOROUGH, *rest])).code
     if not options.all:
-        return run(quick).code
-    ended = [run(step) for step in (*checks(), quick, pytest(SLOW, rest))]
+        return run(pytest(QUICK, [*PARALLEL, *rest])).code
+    tests = pytest(QUICK, [*PARALLEL, *THOROUGH, *rest]), pytest(SLOW, [*THOROUGH, *rest])
+    ended = [run(step) for step in (*checks(), *tests)]
     print("\n" + "\n".join(map(line_of, ended)), flush=True)
     return 1 if any(step.code for step in ended) else 0
 

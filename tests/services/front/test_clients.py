@@ -13,7 +13,7 @@ from tests.support.wire import request
 
 pytestmark = pytest.mark.anyio
 
-BIG = b"x" * 16 * 2**20  # more than sockets buffer
+BIG = b"x" * 8 * 2**20  # more than sockets buffer
 SMALL_BUFFER = 4096
 
 
