@@ -93,13 +93,13 @@ EXAMPLES: tuple[tuple[str, Event], ...] = (
     (
         "/functions/backup",
         BackupCompleted(
-            backup_id="20260101T120000Z-5e1f7a3b", taken_at=_NOON, data_bytes=48_213_504,
+            backup_id="20260101T120000.000Z-5e1f7a3b", taken_at=_NOON, data_bytes=48_213_504,
             data_keys_bytes=1_874,
         ),
     ),
     (
         "/functions/backup",
-        BackupFailed(backup_id="20260101T120000Z-5e1f7a3b", reason="The disk is full."),
+        BackupFailed(backup_id="20260101T120000.000Z-5e1f7a3b", reason="The disk is full."),
     ),
     (
         "/dispatcher",

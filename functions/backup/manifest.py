@@ -79,7 +79,8 @@ class _Format(msgspec.Struct, frozen=True):
 
 def backup_id(event_id: str, slot: datetime) -> str:
     """The name of the backup an event asks for: sorts by time, and is the same when the event comes again."""
-    return f"{slot.astimezone(UTC):%Y%m%dT%H%M%SZ}-{hashed_id((event_id,))[:8]}"
+    at = slot.astimezone(UTC)  # to the millisecond: two may be taken by hand within a second
+    return f"{at:%Y%m%dT%H%M%S}.{at.microsecond // 1000:03d}Z-{hashed_id((event_id,))[:8]}"
 
 
 def encode(manifest: Manifest) -> bytes:

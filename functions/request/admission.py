@@ -11,24 +11,29 @@ from functions.request.mistakes import UNREADABLE, problem_of, quoted
 CHAT = "/v1/chat/completions"
 BYTES_PER_TOKEN = 4  # of English text, https://help.openai.com/en/articles/4936856
 IMAGE_TOKENS = 256  # what Gemma 3 spends on one image
-LIST = ord("[")
 CONTEXT_LENIENCY = 1.5  # an estimate refuses only what is far over; the engine judges the rest
 
 
-class ChatMessage(msgspec.Struct, frozen=True):
-    """One message, its content unread."""
+class ChatMessage(msgspec.Struct, frozen=True, gc=False):
+    """One message; content in parts is unread."""
 
     role: str
-    content: msgspec.Raw = msgspec.Raw(b"null")
+    content: str | list[msgspec.Raw] | None = None
+
+    @property
+    def said(self) -> bytes:
+        """The content: a text in UTF-8, parts as their JSON."""
+        content = self.content
+        return content.encode() if isinstance(content, str) else msgspec.json.encode(content)
 
 
-class StreamOptions(msgspec.Struct, frozen=True):
+class StreamOptions(msgspec.Struct, frozen=True, gc=False):
     """OpenAI's `stream_options`."""
 
     include_usage: bool | None = None
 
 
-class ChatBody(msgspec.Struct, frozen=True):
+class ChatBody(msgspec.Struct, frozen=True, gc=False):
     """The fields of a chat completion that decide something here; all others pass unread."""
 
     model: str
@@ -37,7 +42,7 @@ class ChatBody(msgspec.Struct, frozen=True):
     stream_options: StreamOptions | msgspec.UnsetType | None = msgspec.UNSET
 
 
-class Admitted(msgspec.Struct, frozen=True):
+class Admitted(msgspec.Struct, frozen=True, gc=False):
     """The verdict for: which model, whether streamed, and what the prompt is estimated to cost."""
 
     model: str
@@ -79,25 +84,32 @@ def estimate_input(messages: Sequence[ChatMessage]) -> int:
     """About how many tokens the prompt has: its UTF-8 bytes by four, images at a flat rate."""
     total = 0
     for message in messages:
-        raw = memoryview(message.content)  # not copied: most content is text, and only its length counts
-        total += _estimate_parts(bytes(raw)) if raw[0] == LIST else raw.nbytes - 2
+        content = message.content
+        if isinstance(content, str):
+            total += _size(content)
+        elif content is not None:
+            total += sum(map(_size_of_part, content))
     return max(1, total // BYTES_PER_TOKEN)
 
 
-class _Part(msgspec.Struct, frozen=True):
+class _Part(msgspec.Struct, frozen=True, gc=False):
     text: str = ""
     image_url: msgspec.Raw = msgspec.Raw(b"")
 
 
-def _estimate_parts(raw: bytes) -> int:
+_part = msgspec.json.Decoder(_Part)
+
+
+def _size(text: str) -> int:
+    return len(text) if text.isascii() else len(text.encode())
+
+
+def _size_of_part(raw: msgspec.Raw) -> int:
     try:
-        parts = msgspec.json.decode(raw, type=list[_Part])
+        part = _part.decode(raw)
     except (msgspec.DecodeError, RecursionError):
-        return len(raw)  # not the parts we know; the engine will judge them
-    return sum(
-        len(part.text.encode()) + (IMAGE_TOKENS * BYTES_PER_TOKEN if bytes(part.image_url) else 0)
-        for part in parts
-    )
+        return memoryview(raw).nbytes  # not a part we know; the engine will judge it
+    return _size(part.text) + (IMAGE_TOKENS * BYTES_PER_TOKEN if bytes(part.image_url) else 0)
 
 
 def unknown_model(name: str, config: Config) -> Refusal:

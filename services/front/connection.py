@@ -29,15 +29,17 @@ class Connection(asyncio.Protocol):
 
     __slots__ = (
         "_body", "_body_size", "_busy", "_call", "_chunked", "_closing", "_front", "_head_only", "_head_size",
-        "_headers", "_held", "_held_unread", "_idle_since", "_lost", "_parser", "_queue", "_reading_body",
-        "_reading_since", "_refused_at", "_resuming", "_taken_at", "_target", "_transport", "_unparsed",
-        "_unread", "_write_paused", "listener",
+        "_headers", "_held", "_held_unread", "_idle_since", "_lost", "_outgoing", "_outgoing_size", "_parser",
+        "_queue", "_reading_body", "_reading_since", "_refused_at", "_resuming", "_taken_at", "_target",
+        "_transport", "_unparsed", "_unread", "_write_paused", "listener",
     )  # fmt: skip
 
     def __init__(self, front: "Front") -> None:
         self._front = front
         self._parser = httptools.HttpRequestParser(self)
         self._queue: deque[Call] = deque()
+        self._outgoing: list[bytes] = []  # goes out at the end of the loop's turn
+        self._outgoing_size = 0
         self._busy = False
         self._closing = False  # no further request is read
         self._lost = False  # the client is gone: what is still written is dropped
@@ -86,6 +88,7 @@ class Connection(asyncio.Protocol):
 
     def eof_received(self) -> None:
         """Called by asyncio: a client that closes its side has left; the transport closes itself."""
+        self._flush()
 
     def data_received(self, data: bytes) -> None:
         """Called by asyncio."""
@@ -181,7 +184,7 @@ class Connection(asyncio.Protocol):
         if int(headers.get(b"content-length", 0)) > self._front.limits.body:
             self._refuse_body()
         elif b"expect" in headers and headers[b"expect"].lower() == b"100-continue" and not self._busy:
-            self._transport.write(CONTINUE)
+            self._write(CONTINUE)
 
     def _refuse_body(self) -> None:
         self._refuse(413, f"The body is larger than {self._front.limits.body} bytes.", "request_too_large")
@@ -205,6 +208,8 @@ class Connection(asyncio.Protocol):
         parser = self._parser
         if self._refused_at or parser.should_upgrade():
             return
+        if self._outgoing:  # of the call before: whether the client takes it decides about this one
+            self._flush()
         body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
         call = Call(
             parser.get_method(),
@@ -246,9 +251,11 @@ class Connection(asyncio.Protocol):
         self._unread = 0  # what it has not taken yet is measured anew
         self._idle_since = self._front.now()
         if self._closing or self._front.draining:
-            self._transport.close()
-        elif self._queue and not self._write_paused:
-            self._begin(self._queue.popleft())
+            self._close()
+        elif self._queue:
+            self._flush()
+            if not self._write_paused:
+                self._begin(self._queue.popleft())
 
     def turn_away(self) -> None:
         """Answers a client that is one too many, whatever it will ask."""
@@ -265,9 +272,10 @@ class Connection(asyncio.Protocol):
         if self._busy:  # an earlier reply is under way and must not be mixed with this one
             return
         if in_line:  # earlier requests wait for a client that does not read
-            self._transport.close()
+            self._close()
             return
         fields, body = self._front.render_refusal(status, message, code)
+        self._flush()
         self._transport.write(self._head(status, fields, b"content-length: %d\r\n" % len(body)) + body)
         # What the client still sends is read and dropped: closing now could cost it our answer.
         self._transport.write_eof()
@@ -292,11 +300,12 @@ class Connection(asyncio.Protocol):
             return
         head = self._head(status, fields, b"content-length: %d\r\n" % len(body))
         if self._head_only:
-            self._transport.write(head)
+            self._write(head)
         elif len(body) <= COPIED:
-            self._transport.write(head + body)
+            self._write(head + body)
         else:
-            self._transport.write(head)
+            self._write(head)
+            self._flush()
             self._transport.write(body)
         self._end()
 
@@ -307,25 +316,42 @@ class Connection(asyncio.Protocol):
         self._chunked = self._call.version == "1.1"
         if not self._chunked:
             self._closing = True
-        self._transport.write(self._head(status, fields, CHUNKED if self._chunked else b""))
+        self._write(self._head(status, fields, CHUNKED if self._chunked else b""))
 
     def write(self, data: bytes) -> None:
         """See `Reply.write`."""
         if data and not (self._head_only or self._lost):
-            self._transport.write(b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data)
+            self._write(b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data)
 
     def finish(self) -> None:
         """See `Reply.finish`."""
         if self._lost:
             return
         if self._chunked and not self._head_only:
-            self._transport.write(LAST_CHUNK)
+            self._write(LAST_CHUNK)
         self._end()
 
     def abort(self) -> None:
         """See `Reply.abort`."""
         self.listener = None
         self._transport.abort()
+
+    def _write(self, data: bytes) -> None:
+        if not self._outgoing:
+            self._front.turn.ends_with(self._flush)
+        self._outgoing.append(data)
+        self._outgoing_size += len(data)
+        if self._outgoing_size > PAUSES_AT:  # only what was written can tell of a slow client
+            self._flush()
+
+    def _flush(self) -> None:
+        outgoing, self._outgoing, self._outgoing_size = self._outgoing, [], 0
+        if outgoing and not self._transport.is_closing():
+            self._transport.write(outgoing[0] if len(outgoing) == 1 else b"".join(outgoing))
+
+    def _close(self) -> None:
+        self._flush()
+        self._transport.close()
 
     # --- housekeeping, called by the front
 
@@ -336,7 +362,7 @@ class Connection(asyncio.Protocol):
     def close_if_idle(self) -> None:
         """Ends the connection where no call is being read or answered."""
         if not self._busy and not self._reading_since:
-            self._transport.close()
+            self._close()
 
     def check(self, now: float) -> None:
         """Ends a connection that takes too long to say something, or to take what it is told."""

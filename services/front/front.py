@@ -12,6 +12,7 @@ from services.front.connection import Connection
 from services.front.descriptors import exhausted, most_connections
 from services.front.limits import Budget, Limits
 from services.wire.fields import Fields
+from services.wire.turn import Turn
 
 TICK_S = 0.5
 TOLD_AT_ONCE = 256  # connections too many that are told so; what is beyond is cut without a word
@@ -36,6 +37,7 @@ class Front:
         self.budget = budget
         self.draining = False
         self.date = b""
+        self.turn = Turn()
         self.now: Callable[[], float] = asyncio.get_running_loop().time
         self._connections: set[Connection] = set()
         self._most = self.limits.connections

@@ -18,8 +18,8 @@ class Connection(asyncio.Protocol):
     """Writes a flight's request and tells its receiver what comes back."""
 
     __slots__ = (
-        "_fields", "_flight", "_free", "_open", "_parser", "_paused", "_received", "_replica", "_responded",
-        "_transport", "_used", "idle_since", "on_header",
+        "_fields", "_flight", "_free", "_open", "_outgoing", "_parser", "_paused", "_received", "_replica",
+        "_responded", "_transport", "_used", "idle_since", "on_header",
     )  # fmt: skip
 
     def __init__(self, replica: "Replica") -> None:
@@ -28,6 +28,7 @@ class Connection(asyncio.Protocol):
         self.on_header = self._fields.setdefault  # httptools calls it for each: nothing is cheaper
         self._parser = httptools.HttpResponseParser(self)
         self._flight: Flight | None = None
+        self._outgoing = b""  # goes out at the end of the loop's turn
         self._open = False
         self._used = False  # it has carried a call before
         self._free = False  # its call is over, but what came with the last bytes is still being read
@@ -50,8 +51,14 @@ class Connection(asyncio.Protocol):
         self._fields.clear()
         self._received = 0
         self._responded = False
-        self._transport.write(flight.head + flight.body)
+        self._outgoing = flight.head + flight.body
+        self._replica.turn.ends_with(self._flush)
         flight.receiver.sent()
+
+    def _flush(self) -> None:
+        outgoing, self._outgoing = self._outgoing, b""
+        if self.open:  # else the flight has heard, or will
+            self._transport.write(outgoing)
 
     def abandon(self) -> None:
         """Nobody waits any more: the connection closes, which tells the engine."""

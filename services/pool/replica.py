@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 from events.words import Invalid
 from services.pool.connection import Connection
 from services.pool.flight import Failure, Flight, Receiver
+from services.wire.turn import Turn
 
 IDLE_TIMEOUT_S = 3.0  # uvicorn, and with it vLLM, hangs up after 5 s; others later
 SLOW_CONNECT_S = (
@@ -33,6 +34,7 @@ class Replica:
         except ValueError as error:
             raise Invalid(f"The replica {url!r} is not a base URL like http://host:port.") from error
         self.in_flight = 0
+        self.turn = Turn()
         self._heads: dict[str, bytes] = {}
         self._idle: list[Connection] = []
         self.now = clock

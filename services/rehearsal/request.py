@@ -73,7 +73,7 @@ class _Part(msgspec.Struct, frozen=True):
 
 
 _requests = msgspec.json.Decoder(ChatRequest)
-_contents = msgspec.json.Decoder(str | list[_Part] | None)
+_contents = msgspec.json.Decoder(list[_Part] | None)
 
 
 def read(body: bytes, served: Served) -> ChatRequest | Refusal:
@@ -134,7 +134,7 @@ def draft(request: ChatRequest, served: Served, *, seed: int, cached_messages: i
 
 
 def _choices(request: ChatRequest, seed: int, *, room: int) -> list[Choice]:
-    prompt = [part for said in request.messages for part in (said.role.encode(), bytes(said.content))]
+    prompt = [part for said in request.messages for part in (said.role.encode(), said.said)]
     echo = shortened(said_last(request.messages))
     return [
         compose(
@@ -152,15 +152,15 @@ def said_last(messages: Sequence[ChatMessage]) -> str:
     """The text of the last message by the user, or "" where there is none to be read."""
     for message in reversed(messages):
         if message.role == "user":
-            return _text(bytes(message.content))
+            return _text(message)
     return ""
 
 
-def _text(content: bytes) -> str:
+def _text(message: ChatMessage) -> str:
+    if isinstance(message.content, str):
+        return message.content
     try:
-        said = _contents.decode(content)
+        said = _contents.decode(message.said)
     except ValueError:
         return ""  # neither text nor parts; the answer does without
-    if isinstance(said, list):
-        return " ".join(part.text for part in said if part.text)
-    return said or ""
+    return " ".join(part.text for part in said or () if part.text)

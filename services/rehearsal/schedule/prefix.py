@@ -12,7 +12,7 @@ def prefix_keys(messages: Sequence[ChatMessage]) -> list[bytes]:
     keys = []
     running = hashlib.blake2b(digest_size=16)
     for message in messages:
-        role, content = message.role.encode(), bytes(message.content)
+        role, content = message.role.encode(), message.said
         running.update(b"%d:%b%d:%b" % (len(role), role, len(content), content))
         keys.append(running.digest())
     return keys
