@@ -2,6 +2,7 @@
 
 from datetime import datetime
 
+from events.answer import AnswerDue, AnswerReady
 from events.backup import BackupCompleted, BackupFailed
 from events.bus import topic_by_type
 from events.cache import CacheOffered, CachePurged
@@ -100,6 +101,12 @@ EVENTS: tuple[EventRow, ...] = (
         retry=CACHE_RETRY,
     ),
     EventRow(
+        event=AnswerDue,
+        producers=("dispatcher", "request", "routing", "router"),
+        consumers=("delivery",),
+        retry=Retry(attempts=20),  # the topic may have to be made first
+    ),
+    EventRow(
         event=UsageRecorded,
         producers=("router", "dispatcher"),
         consumers=("metering",),
@@ -171,13 +178,18 @@ JOBS: tuple[Job, ...] = (
 INGEST_RETRY = Retry(attempts=20)
 JOB_RETRY = Retry(attempts=20)  # a store may be away for an hour, and a daily job has but one start
 
-_CLASSES: tuple[type[Event], ...] = (*(row.event for row in EVENTS), JobDue, IngestReceived)
+_CLASSES: tuple[type[Event], ...] = (*(row.event for row in EVENTS), JobDue, IngestReceived, AnswerReady)
 KNOWN: dict[str, type[Event]] = {type_of(event): event for event in _CLASSES}
 
 
 def ingest_topic(tenant: str) -> str:
     """The topic a tenant's apps publish requests to."""
     return f"ingest-{tenant}"
+
+
+def answers_topic(tenant: str) -> str:
+    """The topic a tenant's apps hear answers on, where they asked for that; nobody of ours listens."""
+    return f"answers-{tenant}"
 
 
 def subscriptions() -> tuple[Subscription, ...]:

@@ -6,7 +6,17 @@ from typing import Any
 import msgspec
 from msgspec.inspect import DateTimeType, StructType
 
-from events.catalog import EVENTS, JOBS, KNOWN, EventRow, Subscription, ingest_subscription, subscriptions
+from events.answer import AnswerReady
+from events.catalog import (
+    EVENTS,
+    JOBS,
+    KNOWN,
+    EventRow,
+    Subscription,
+    answers_topic,
+    ingest_subscription,
+    subscriptions,
+)
 from events.envelope import PREFIX, Event, type_of
 from events.reference import meaning, paragraphs, reference, structs
 
@@ -29,6 +39,7 @@ def catalog() -> dict[str, Any]:
         "events": [_event(row) for row in EVENTS],
         "subscriptions": [_subscription(subscription) for subscription in subscriptions()],
         "ingest": _subscription(ingest_subscription("{tenant}")),
+        "answers": {"topic": answers_topic("{tenant}"), "type": type_of(AnswerReady)},
         "jobs": [msgspec.structs.asdict(job) | {"topic": job.topic} for job in JOBS],
     }
 

@@ -2,8 +2,7 @@
 
 import inspect
 import re
-from collections.abc import Iterable
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable, Iterable
 
 import msgspec
 from msgspec.inspect import (
@@ -14,6 +13,7 @@ from msgspec.inspect import (
     IntType,
     LiteralType,
     NoneType,
+    RawType,
     StrType,
     StructType,
     Type,
@@ -22,143 +22,23 @@ from msgspec.inspect import (
     type_info,
 )
 
-from events.backup import BackupCompleted, BackupFailed
-from events.cache import CacheOffered, CachePurged
-from events.catalog import EVENTS, JOBS, KNOWN, EventRow, Job, Retry, ingest_subscription, subscriptions
-from events.envelope import Event, type_of, wrap
-from events.fleet import (
-    BackendCalls,
-    BackendPressure,
-    FleetAdvised,
-    FleetReported,
-    LaneLoad,
-    LanePressure,
-    Load,
-    PressureReported,
-    ReplicaCalls,
+from events.answer import AnswerReady
+from events.catalog import (
+    EVENTS,
+    JOBS,
+    KNOWN,
+    EventRow,
+    Job,
+    Retry,
+    answers_topic,
+    ingest_subscription,
+    subscriptions,
 )
-from events.inference import InferenceCompleted, InferenceRequested, InferenceRouted
+from events.envelope import Event, type_of, wrap
+from events.examples import EXAMPLES, NOON
 from events.ingest import IngestReceived
 from events.jobs import JobDue
-from events.usage import Completed, Started, UsageRecorded
-from events.words import Usage, hashed_id
-
-_NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
-_REQUEST = "req_" + hashed_id(("example",))
-
-# Who says it, and what.
-EXAMPLES: tuple[tuple[str, Event], ...] = (
-    (
-        "/functions/request",
-        InferenceRequested(request_id=_REQUEST, tenant="acme", model="gemma-3-4b", lane="batch"),
-    ),
-    (
-        "/router",
-        InferenceRouted(
-            request_id=_REQUEST, tenant="acme", model="gemma-3-4b", backend="pool", lane="batch",
-            deadline_at=_NOON,
-        ),
-    ),
-    (
-        "/dispatcher",
-        InferenceCompleted(
-            request_id=_REQUEST, tenant="acme", status="completed", attempts=1, model="gemma-3-4b",
-            status_code=200, body_id=f"{_REQUEST}-answer",
-        ),
-    ),
-    (
-        "/router",
-        UsageRecorded(
-            producer="router-7f3a",
-            records=(
-                Started(
-                    attempt="req_5e1f.1", request="req_5e1f", tenant="acme", key="key_1",
-                    model="gemma-3-4b", backend="pool", at=_NOON, estimate=12,
-                ),
-                Completed(
-                    attempt="req_5e1f.1", request="req_5e1f", tenant="acme", key="key_1",
-                    model="gemma-3-4b", backend="pool", at=_NOON, outcome="finished",
-                    usage=Usage(input=11, output=42), billed=True, duration_ms=830, first_byte_ms=140,
-                ),
-            ),
-        ),
-    ),
-    (
-        "/scheduler",
-        JobDue(
-            job=JOBS[0].name, slot=_NOON, previous=_NOON - timedelta(seconds=15),
-            until=_NOON + timedelta(seconds=15),
-        ),
-    ),
-    (
-        "/functions/backup",
-        BackupCompleted(
-            backup_id="20260101T120000.000Z-5e1f7a3b", taken_at=_NOON, data_bytes=48_213_504,
-            data_keys_bytes=1_874,
-        ),
-    ),
-    (
-        "/functions/backup",
-        BackupFailed(backup_id="20260101T120000.000Z-5e1f7a3b", reason="The disk is full."),
-    ),
-    (
-        "/dispatcher",
-        PressureReported(
-            producer="dispatcher-0c4e", window_s=10.0, slots=16,
-            backends=(
-                BackendPressure(
-                    backend="pool", replicas=1,
-                    lanes=(
-                        LanePressure(
-                            lane="interactive", queued=18, oldest_s=34.2, running=4.0, arrived=7, finished=6,
-                            service_s=6.2, output=1_140,
-                        ),
-                        LanePressure(lane="batch"),
-                    ),
-                ),
-            ),
-        ),
-    ),
-    (
-        "/router",
-        FleetReported(
-            producer="router-7f3a", window_s=10.0,
-            backends=(
-                BackendCalls(
-                    backend="pool", replicas=(ReplicaCalls(url="http://10.0.0.5:8000", in_flight=1.3),)
-                ),
-            ),
-        ),
-    ),
-    (
-        "/functions/autoscale",
-        FleetAdvised(
-            backend="pool", wanted=3, now=1, min=1, max=5,
-            reason=(
-                "3 replicas: 41 requests a minute at 6.2 s each keep 4.2 slots busy, 18 wait (the oldest for "
-                "34 s); a replica has 4 slots, 1 is there."
-            ),
-            load=Load(
-                lanes=(
-                    LaneLoad(
-                        lane="interactive", arrivals_per_s=0.68, ahead_per_s=0.68, service_s=6.2, queued=18,
-                        oldest_s=34.2, running=4.0,
-                    ),
-                ),
-                dispatch_slots=16,
-            ),
-        ),
-    ),
-    (
-        "/router",
-        CacheOffered(
-            key="5e1f7a3b0c4e8d2a61b79f3c5d0e4a8b2c6d1f90", tenant="acme", model="gemma-3-4b",
-            entry_id="5e1f7a3b0c4e8d2a61b79f3c5d0e4a8b2c6d1f90-0.0.0.0", expire_at=_NOON, sealed=b"sealed",
-        ),
-    ),
-    ("/router", CachePurged(scope="model", name="gemma-3-4b")),
-    ("/ingest", IngestReceived(tenant="acme", key_id="ingest-acme", message_id="1029384756", body=b"{}")),
-)  # fmt: skip
+from events.words import hashed_id
 
 # What a field means where its own class does not say more.
 SHARED = {
@@ -210,7 +90,8 @@ Ids make redelivery harmless: whoever says the same thing again says it under th
 
 - A function gives the events it emits the id *hash(consumed id, emitted type, index)*, and the time of the
   event it consumed. Handling that one again emits identical events.
-- A service that owes an event for a queued request gives it the id *hash(request id, attempt number, type)*.
+- What is owed for a queued request, its answer on a topic included, has the id *hash(request id, attempt
+  number, type)*, whoever says it.
 - An id is random only where something new enters the platform: a request, or a schedule's start. Of several
   starts for one slot the first to claim it runs, and the others do nothing.
 - A page of usage records keeps the id it was sealed with, however often it is published.
@@ -297,7 +178,7 @@ def _schedule(job: Job) -> str:
 def _section(event: type[Event], row: EventRow | None) -> str:
     name = type_of(event)
     told = "\n\n".join(paragraphs(event))
-    facts = _of_row(row) if row else _of_job() if event is JobDue else _of_ingest()
+    facts = _of_row(row) if row else _BESIDE[event]()
     facts["schema"] = f"[{name}.json](../events/schemas/{name}.json)"
     listed = "\n".join(f"- **{what}**: {value}" for what, value in facts.items())
     parts = "\n\n".join(_part(struct, event) for struct in structs(event))
@@ -334,6 +215,21 @@ def _of_ingest() -> dict[str, str]:
     }
 
 
+def _of_answer() -> dict[str, str]:
+    return {
+        "topic": f"`{answers_topic('<tenant>')}`, the tenant's own",
+        "producers": "delivery",
+        "consumers": "the tenant's apps",
+    }
+
+
+_BESIDE: dict[type[Event], Callable[[], dict[str, str]]] = {
+    JobDue: _of_job,
+    IngestReceived: _of_ingest,
+    AnswerReady: _of_answer,
+}
+
+
 def _retry(retry: Retry) -> str:
     return (
         f"{retry.attempts} attempts, {retry.min_backoff_s:g} to {retry.max_backoff_s:g} s apart, "
@@ -358,7 +254,7 @@ def _part(struct: StructType, event: type[Event]) -> str:
 
 def _example(event: type[Event]) -> str:
     source, example = next(pair for pair in EXAMPLES if type(pair[1]) is event)
-    envelope = wrap(example, id=hashed_id((type_of(event),)), source=source, time=_NOON)
+    envelope = wrap(example, id=hashed_id((type_of(event),)), source=source, time=NOON)
     head = "\n".join(f"{name}: {value}" for name, value in envelope.attributes().items())
     return f"```\n{head}\n\n{msgspec.json.format(envelope.data, indent=2).decode()}\n```"
 
@@ -383,6 +279,7 @@ _PLAIN: dict[type[Type], str] = {
     FloatType: "number",
     IntType: "whole number",
     NoneType: "null",
+    RawType: "JSON",
     StrType: "text",
 }
 

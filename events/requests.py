@@ -9,6 +9,7 @@ from events.words import Lane, Problem, Record, hashed_id
 
 State = Literal["accepted", "routed", "running", "completed", "failed", "cancelled", "expired"]
 FinalStatus = Literal["completed", "failed", "cancelled", "expired"]
+AnswerTo = Literal["topic"]
 
 WAITING: frozenset[State] = frozenset({"accepted", "routed"})
 FINAL: frozenset[State] = frozenset({"completed", "failed", "cancelled", "expired"})
@@ -43,6 +44,7 @@ class RequestDocument(Record):
     cut. `expire_at`: forgotten after. `attempts` counts the calls made to backends, `failures` those that
     failed. The sealed prompt lies in the body store under `body_id`, sealed with kind "prompt"; an answer
     with kind "answer". `problem` is in our words only; what quotes the caller or the engine is an answer.
+    `answer_to`: where else the answer goes, on demand: to the tenant's answers topic.
     """
 
     id: str
@@ -64,6 +66,7 @@ class RequestDocument(Record):
     answer: Answer | None = None
     problem: Problem | None = None
     custom_id: str | None = None
+    answer_to: AnswerTo | None = None
     traceparent: str = ""
     owed: tuple[Owed, ...] = ()
     schema: int = 1
@@ -76,8 +79,11 @@ class Versioned(Record):
     version: int
 
 
-def owed(document: RequestDocument, event: Event, now: datetime, source: str) -> Owed:
-    """An event as the document owes it; its id follows from request, attempt and type."""
+def owed(document: RequestDocument, event: Event, now: datetime, source: str, topic: str = "") -> Owed:
+    """An event as the document owes it, on its own topic unless another is named; its id follows from
+    request, attempt and type.
+    """
     event_id = hashed_id((document.id, str(document.attempts), type_of(type(event))))
-    message = message_of(wrap(event, id=event_id, source=source, time=now, traceparent=document.traceparent))
+    envelope = wrap(event, id=event_id, source=source, time=now, traceparent=document.traceparent)
+    message = message_of(envelope, topic)
     return Owed(topic=message.topic, attributes=message.attributes, data=message.data)

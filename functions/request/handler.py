@@ -12,10 +12,10 @@ from events.config import Config
 from events.envelope import Envelope, Event
 from events.inference import InferenceRequested
 from events.ingest import IngestReceived
-from events.requests import Owed, RequestDocument, Versioned
+from events.requests import AnswerTo, Owed, RequestDocument, Versioned
 from events.words import ApiKey, Invalid, Problem, Refusal, hashed_id
 from functions.request.intake import Taken, Terms, accepted, refused, take
-from functions.request.submission import Options
+from functions.request.submission import Options, asked_for
 
 SOURCE = "/functions/request"
 
@@ -72,9 +72,14 @@ async def handle(envelope: Envelope, ports: Ports) -> Sequence[Event | Owed]:
     received = envelope.event
     if not isinstance(received, IngestReceived):
         raise Invalid(f"The request function does not consume {envelope.type}.")
-    verdict = await _judge(received, envelope, ports)
+    key = await ports.keys.by_id(received.tenant, received.key_id)
+    if key is None:
+        raise Invalid(f"Publishing to the ingest topic of {received.tenant} is not enabled.")
+    body = await _body(received, ports)
+    verdict = _judge(body, key, envelope, ports)
     if isinstance(verdict, Refusal):
-        document = await _refuse(verdict, received, envelope, ports)
+        answer_to = None if isinstance(body, Refusal) else asked_for(body)
+        document = await _refuse(verdict, answer_to, received, envelope, ports)
     else:
         document = await _accept(verdict, received, envelope, ports)
     stored = await ports.requests.create(document)
@@ -86,24 +91,22 @@ def request_id(received: IngestReceived) -> str:
     return "req_" + hashed_id((received.tenant, "ingest", received.idempotency_key or received.message_id))
 
 
-async def _judge(received: IngestReceived, envelope: Envelope, ports: Ports) -> Taken | Refusal:
-    key = await ports.keys.by_id(received.tenant, received.key_id)
-    if key is None:
-        raise Invalid(f"Publishing to the ingest topic of {received.tenant} is not enabled.")
+def _judge(body: bytes | Refusal, key: ApiKey, envelope: Envelope, ports: Ports) -> Taken | Refusal:
     if not key.usable_at(envelope.time):
-        message = f"Publishing to the ingest topic of {received.tenant} was revoked."
+        message = f"Publishing to the ingest topic of {key.tenant} was revoked."
         return Refusal(status=403, problem=Problem(message=message, code="ingest_revoked"))
-    try:
-        body = await _body(received, ports)
-    except Invalid as error:
-        return Refusal(status=400, problem=Problem(message=str(error), code="invalid_body"))
+    if isinstance(body, Refusal):
+        return body
     return take(body, Options(), config=ports.config(), now=envelope.time, terms=ports.terms)
 
 
-async def _body(received: IngestReceived, ports: Ports) -> bytes:
+async def _body(received: IngestReceived, ports: Ports) -> bytes | Refusal:
     if not received.sealed:
         return received.body
-    return await ports.sealer.open(received.tenant, "ingest", received.message_id, received.body)
+    try:
+        return await ports.sealer.open(received.tenant, "ingest", received.message_id, received.body)
+    except Invalid as error:
+        return Refusal(status=400, problem=Problem(message=str(error), code="invalid_body"))
 
 
 async def _accept(
@@ -125,7 +128,11 @@ async def _accept(
 
 
 async def _refuse(
-    refusal: Refusal, received: IngestReceived, envelope: Envelope, ports: Ports
+    refusal: Refusal,
+    answer_to: AnswerTo | None,
+    received: IngestReceived,
+    envelope: Envelope,
+    ports: Ports,
 ) -> RequestDocument:
     """Why may quote the body, and is sealed like one."""
     name = request_id(received)
@@ -139,6 +146,7 @@ async def _refuse(
         terms=ports.terms,
         source=SOURCE,
         traceparent=envelope.traceparent,
+        answer_to=answer_to,
     )
     assert document.answer is not None
     body_id = document.answer.body_id

@@ -4,7 +4,7 @@ import re
 from datetime import datetime, timedelta
 
 from events.config import Config
-from events.requests import Answer, RequestDocument
+from events.requests import Answer, AnswerTo, RequestDocument
 from events.words import Problem, Record, Refusal
 from functions.request.admission import Admitted, admit
 from functions.request.lifecycle import finish
@@ -70,6 +70,7 @@ def accepted(
         expire_at=asked.deadline_at + timedelta(seconds=terms.keep_s),
         body_id=f"{request_id}-prompt",
         custom_id=asked.custom_id,
+        answer_to=asked.answer_to,
         traceparent=trace_of(traceparent),
     )
 
@@ -85,6 +86,7 @@ def refused(
     terms: Terms,
     source: str,
     traceparent: str = "",
+    answer_to: AnswerTo | None = None,
 ) -> RequestDocument:
     """The document of a published request that cannot be run: it failed before it was stored, so it
     has no prompt. Why, its publisher can read from the answer, which is to be sealed under `body_id` first.
@@ -102,6 +104,7 @@ def refused(
         expire_at=now,
         body_id="",
         traceparent=trace_of(traceparent),
+        answer_to=answer_to,
     )
     problem = Problem(
         message=f"The request was refused with status {refusal.status}.", code=refusal.problem.code

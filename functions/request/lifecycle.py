@@ -4,8 +4,8 @@ from datetime import datetime, timedelta
 
 from msgspec.structs import replace
 
-from events.inference import completed_event
-from events.requests import FINAL, WAITING, Answer, Claim, FinalStatus, Owed, RequestDocument, owed
+from events.answer import owed_at_the_end
+from events.requests import FINAL, WAITING, Answer, Claim, FinalStatus, Owed, RequestDocument
 from events.words import Problem
 
 
@@ -46,7 +46,7 @@ def finish(
     problem: Problem | None = None,
     also_owed: tuple[Owed, ...] = (),
 ) -> RequestDocument:
-    """The end, with the event that tells of it owed. The document is kept `keep_s` more."""
+    """The end, with the events that tell of it owed. The document is kept `keep_s` more."""
     ended = replace(
         doc,
         state=status,
@@ -56,8 +56,7 @@ def finish(
         not_before=None,
         expire_at=now + timedelta(seconds=keep_s),
     )
-    told = owed(ended, completed_event(ended), now, source)
-    return replace(ended, owed=(*also_owed, told))
+    return replace(ended, owed=(*also_owed, *owed_at_the_end(ended, now, source)))
 
 
 def cancel(doc: RequestDocument, *, now: datetime, keep_s: float, source: str) -> RequestDocument | None:

@@ -6,20 +6,25 @@ from typing import get_args
 import msgspec
 
 from events.envelope import parse_time
+from events.requests import AnswerTo
 from events.words import Invalid, Lane, Problem, Record, Refusal
 from functions.request.admission import CHAT
 from functions.request.mistakes import UNREADABLE, clipped, problem_of, quoted
 
 LANES = get_args(Lane)
+TOPIC: AnswerTo = "topic"
 MAX_CUSTOM_ID = 64
 
 
 class Options(Record):
-    """What may be asked for beside the body. `deadline` is seconds from now, or an RFC 3339 time."""
+    """What may be asked for beside the body. `deadline` is seconds from now, or an RFC 3339 time.
+    `answer`: "topic" has the answer published to the tenant's answers topic, too.
+    """
 
     lane: str = "interactive"
     deadline: str | int | float | None = None
     custom_id: str | None = None
+    answer: str | None = None
 
 
 class Submission(Record):
@@ -30,6 +35,7 @@ class Submission(Record):
     lane: Lane
     deadline_at: datetime
     custom_id: str | None = None
+    answer_to: AnswerTo | None = None
 
 
 class _Envelope(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -39,11 +45,16 @@ class _Envelope(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     lane: str | None = None
     deadline: str | int | float | None = None
     custom_id: str | None = None
+    answer: str | None = None
 
 
 class _Shape(msgspec.Struct, frozen=True):
     body: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     messages: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+
+
+class _Asked(msgspec.Struct, frozen=True):
+    answer: str | None = None
 
 
 def read_submission(
@@ -65,8 +76,20 @@ def read_submission(
             lane=envelope.lane or options.lane,
             deadline=options.deadline if envelope.deadline is None else envelope.deadline,
             custom_id=options.custom_id if envelope.custom_id is None else envelope.custom_id,
+            answer=options.answer if envelope.answer is None else envelope.answer,
         )
     return _judge(url, body, options, now, default_deadline_s)
+
+
+def asked_for(body: bytes) -> AnswerTo | None:
+    """Where the answer to a body is to go, as far as that can be read, whatever else is wrong with it."""
+    if not _is_envelope(body):
+        return None
+    try:
+        asked = msgspec.json.decode(body, type=_Asked)
+    except UNREADABLE:
+        return None
+    return TOPIC if asked.answer == TOPIC else None
 
 
 def _is_envelope(body: bytes) -> bool:
@@ -86,12 +109,21 @@ def _judge(
         return _refusal(f"lane is {quoted(options.lane)}; use {' or '.join(LANES)}.", "lane")
     if options.custom_id and len(options.custom_id) > MAX_CUSTOM_ID:
         return _refusal(f"custom_id is longer than {MAX_CUSTOM_ID} characters.", "custom_id")
+    if options.answer not in (None, TOPIC):
+        return _refusal(f"answer is {quoted(options.answer)}; use {TOPIC}, or leave it out.", "answer")
     try:
         deadline_at = _deadline(options.deadline, now, default_deadline_s)
     except Invalid as error:
         return _refusal(str(error), "deadline")
     lane: Lane = "batch" if options.lane == "batch" else "interactive"
-    return Submission(url=url, body=body, lane=lane, deadline_at=deadline_at, custom_id=options.custom_id)
+    return Submission(
+        url=url,
+        body=body,
+        lane=lane,
+        deadline_at=deadline_at,
+        custom_id=options.custom_id,
+        answer_to=None if options.answer is None else TOPIC,
+    )
 
 
 def _deadline(asked: str | int | float | None, now: datetime, default_s: int) -> datetime:

@@ -7,10 +7,11 @@ from typing import Protocol
 
 from msgspec.structs import replace
 
+from events.answer import owed_at_the_end
 from events.config import Config
 from events.envelope import Envelope, Event
-from events.inference import InferenceRequested, InferenceRouted, completed_event
-from events.requests import Owed, RequestDocument, Versioned, owed
+from events.inference import InferenceRequested, InferenceRouted
+from events.requests import Owed, RequestDocument, Versioned
 from events.words import Invalid, Refusal
 from functions.routing.policy import choose
 
@@ -57,7 +58,7 @@ def decide(document: RequestDocument, envelope: Envelope, ports: Ports) -> Reque
     if isinstance(route, Refusal):
         expire_at = envelope.time + timedelta(seconds=ports.keep_s)
         failed = replace(document, state="failed", problem=route.problem, expire_at=expire_at)
-        return replace(failed, owed=(owed(failed, completed_event(failed), envelope.time, SOURCE),))
+        return replace(failed, owed=owed_at_the_end(failed, envelope.time, SOURCE))
     return replace(document, state="routed", backend=route.backend)
 
 

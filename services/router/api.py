@@ -105,6 +105,7 @@ class PublicApi:
         options = Options(
             lane=request.headers.get("x-penstock-lane", "interactive"),
             deadline=request.headers.get("x-penstock-deadline"),
+            answer=request.headers.get("x-penstock-answer"),
         )
         parent = request.headers.get("traceparent", "")
         taken = await self._queue.submit(key, await request.body(), options, parent)

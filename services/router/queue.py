@@ -3,16 +3,17 @@
 import asyncio
 import contextlib
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Protocol
 
 import msgspec
 from msgspec.structs import replace
 
+from events.answer import told
 from events.bus import Publisher
 from events.config import Config
-from events.requests import FINAL, Answer, RequestDocument, State, Versioned, owed
-from events.words import ApiKey, Conflict, Problem, Refusal, Unavailable
+from events.requests import FINAL, RequestDocument, Versioned, owed
+from events.words import ApiKey, Conflict, Refusal, Unavailable
 from functions.request.intake import Taken, Terms, accepted, take
 from functions.request.lifecycle import cancel
 from functions.request.submission import Options
@@ -25,16 +26,6 @@ from services.wire.ids import request_id
 SOURCE = "/router"
 FIRST_LOOK_S = 1.0  # an end in this process is heard at once; looking is for ends in others
 LAST_LOOK_S = 2.0
-
-STATUS: dict[State, str] = {
-    "accepted": "queued",
-    "routed": "queued",
-    "running": "in_progress",
-    "completed": "completed",
-    "failed": "failed",
-    "cancelled": "cancelled",
-    "expired": "expired",
-}
 
 
 class Requests(Protocol):
@@ -164,22 +155,8 @@ class RequestQueue:
             return ended
 
     async def resource(self, document: RequestDocument) -> bytes:
-        """The JSON a caller reads; what the engine said of a failed request is its error."""
-        body, failed = await self._body(document), document.state == "failed"
-        return msgspec.json.encode(
-            {
-                "id": document.id,
-                "object": "request",
-                "status": STATUS[document.state],
-                "created_at": _seconds(document.created_at),
-                "expires_at": _seconds(document.expire_at),
-                "model": document.model or None,
-                "lane": document.lane,
-                **({"custom_id": document.custom_id} if document.custom_id else {}),
-                "response": None if failed else _response(document.answer, body),
-                "error": _told(body) if failed and body else _error(document.problem),
-            }
-        )
+        """The JSON a caller reads."""
+        return msgspec.json.encode(told(document, await self._body(document)))
 
     async def _body(self, document: RequestDocument) -> bytes | None:
         """What the engine said, where it is still kept."""
@@ -188,28 +165,3 @@ class RequestQueue:
         if answer is None or sealed is None:
             return None
         return await self._sealer.open(document.tenant, "answer", answer.body_id, sealed)
-
-
-def _seconds(time: datetime) -> int:
-    return int(time.astimezone(UTC).timestamp())
-
-
-def _response(answer: Answer | None, body: bytes | None) -> dict[str, int | msgspec.Raw] | None:
-    if answer is None or body is None:
-        return None
-    return {"status_code": answer.status_code, "body": msgspec.Raw(body)}
-
-
-def _told(body: bytes) -> msgspec.Raw:
-    return msgspec.json.decode(body, type=dict[str, msgspec.Raw])["error"]
-
-
-def _error(problem: Problem | None) -> dict[str, str | None] | None:
-    if problem is None:
-        return None
-    return {
-        "message": problem.message,
-        "type": problem.type,
-        "param": problem.param,
-        "code": problem.code,
-    }

@@ -254,7 +254,7 @@ class Function:
             await cloud.stack.aclose()
             raise
         handle = functions.run_once(process).guard(self._handler(process, cloud.place))
-        return PushEndpoint(handle, cloud.publisher, source=f"/functions/{self._name}")
+        return PushEndpoint(handle, cloud.publisher, source=f"/functions/{self._name}", now=utc_now)
 
     def _handler(self, process: Process, place: CloudSettings) -> Handle:
         if self._name == "backup":

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from events.catalog import ingest_topic, subscriptions
+from events.catalog import answers_topic, ingest_topic, subscriptions
 from events.words import Invalid, Record
 from services.adapters.pubsub.connection import Place
 from services.adapters.pubsub.topics.plan import Step, plan
@@ -15,13 +15,12 @@ PULLS = frozenset({"dispatcher"})  # a worker pool has no URL
 
 
 class Wish(Record):
-    """What is wished beside the catalogue: `push` is the base URL of each consumer, `tenants` have ingest
-    topics, `answer_topics` get answers. Pushes carry a token of the `service_account`.
+    """What is wished beside the catalogue: `push` is the base URL of each consumer, `tenants` have topics
+    for requests and for answers. Pushes carry a token of the `service_account`.
     """
 
     push: Mapping[str, str]
     tenants: Sequence[str] = ()
-    answer_topics: Sequence[str] = ()
     service_account: str = ""
     kept_days: int = LONGEST_KEPT_DAYS
 
@@ -44,7 +43,6 @@ def apply(place: Place, wish: Wish, *, dry_run: bool) -> list[Step]:
     target = wished(
         consumers=consumers,
         tenants=wish.tenants,
-        answer_topics=wish.answer_topics,
         dead_letters_kept_days=wish.kept_days,
     )
     server = TopicsServer(place)
@@ -58,26 +56,28 @@ def apply(place: Place, wish: Wish, *, dry_run: bool) -> list[Step]:
 
 
 def enable_ingest(place: Place, tenant: str, url: str, service_account: str) -> list[Step]:
-    """Makes a tenant's ingest topic, and lets it push to the request function at `url`."""
+    """Makes a tenant's topics for requests and for answers, and lets the former push to the request function
+    at `url`.
+    """
     consumers = {"request": Consumer(url=url, service_account=service_account)}
     kept_days = EMULATOR_KEEPS_DAYS if place.emulator else LONGEST_KEPT_DAYS
     everything = wished(consumers=consumers, tenants=[tenant], dead_letters_kept_days=kept_days)
-    ours = ingest_topic(tenant)
     target = State(
-        topics=tuple(one for one in everything.topics if _belongs(one.name, ours)),
-        subscriptions=tuple(one for one in everything.subscriptions if _belongs(one.name, ours)),
+        topics=tuple(one for one in everything.topics if _belongs(one.name, tenant)),
+        subscriptions=tuple(one for one in everything.subscriptions if _belongs(one.name, tenant)),
     )
     server = TopicsServer(place)
     try:
-        steps = [step for step in plan(target, server.read()) if _belongs(step.name, ours)]
+        steps = [step for step in plan(target, server.read()) if _belongs(step.name, tenant)]
         server.apply(steps)
     finally:
         server.close()
     return steps
 
 
-def _belongs(name: str, topic: str) -> bool:
-    return name == topic or name.startswith(f"{topic}.")
+def _belongs(name: str, tenant: str) -> bool:
+    ingest = ingest_topic(tenant)
+    return name in (ingest, answers_topic(tenant)) or name.startswith(f"{ingest}.")
 
 
 def place_of(project: str, emulator: str | None) -> Place:

@@ -10,6 +10,7 @@ from functions.backup import handler as backup
 from functions.backup.manifest import Kind
 from functions.backup.retention import Keep
 from functions.caching import handler as caching
+from functions.delivery import handler as delivery
 from functions.metering import handler as metering
 from functions.request import handler as request
 from functions.routing import handler as routing
@@ -51,11 +52,13 @@ def handlers(process: Process) -> dict[str, Handle]:
         config=process.config,
         usage_of=read_answer,
     )
+    delivery_ports = delivery.Ports(requests=stores.requests, bodies=stores.bodies, sealer=stores.sealer)
     return {
         "request": partial(request.handle, ports=request_ports),
         "routing": partial(routing.handle, ports=routing_ports),
         "metering": partial(metering.handle, ports=metering_ports),
         "caching": partial(caching.handle, ports=caching_ports),
+        "delivery": partial(delivery.handle, ports=delivery_ports),
         "autoscale": partial(autoscale.handle, ports=autoscale_ports),
     }
 

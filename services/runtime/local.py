@@ -27,6 +27,9 @@ from services.runtime.serving import RouterService, Surroundings
 from services.runtime.settings import Settings, shown
 from services.runtime.stores import open_local
 
+# On the bus of one process no app can listen: answers are read by their id, and never lie there in clear.
+SUBSCRIPTIONS = tuple(one for one in subscriptions() if one.consumer != "delivery")
+
 log = logging.getLogger("penstock.local")
 
 
@@ -84,7 +87,7 @@ class LocalPlatform:
         chosen = await configuration.choose(settings, self._stack)
         stores, bus = await open_local(folder, utc_now, self._stack)
         key = await first_start.development_key(folder.path, settings, stores.keys, utc_now)
-        await bus.ensure(subscriptions())  # before anything is published
+        await bus.ensure(SUBSCRIPTIONS)  # before anything is published
         pool = Pool(chosen.config)
         process = Process(
             settings=settings,
@@ -182,8 +185,8 @@ class Consumers:
         self._handlers = handlers
 
     def run_all(self) -> None:
-        """Those of the catalogue's subscriptions."""
-        for subscription in subscriptions():
+        """Those of the catalogue's subscriptions that have a consumer here."""
+        for subscription in SUBSCRIPTIONS:
             self._run(subscription, event_of)
 
     def run_ingest(self, tenant: str, subscription: Subscription) -> None:

@@ -30,7 +30,7 @@ from services.runtime.local import Part, Started
 from services.runtime.process import utc_now
 from services.runtime.settings import Settings
 
-FUNCTIONS = ("request", "routing", "metering", "caching", "autoscale", "backup")
+FUNCTIONS = ("request", "routing", "metering", "caching", "delivery", "autoscale", "backup")
 STARTS_WITHIN_S = 60.0
 ENDS_WITHIN_S = 12.0
 

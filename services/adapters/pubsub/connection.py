@@ -27,6 +27,10 @@ NO_IDENTITY = "This process has no Google identity; on a laptop: gcloud auth app
 Channel: TypeAlias = Any  # grpc.aio.Channel; the library has no types of its own
 
 
+class LacksAnOperator(Unavailable):
+    """Somebody has to make something, or to allow it, before a retry can help."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
     """Which project, and whether an emulator stands in for Pub/Sub (`host:port`)."""
@@ -80,17 +84,15 @@ def in_our_words(error: grpc.aio.AioRpcError, what: str) -> PenstockError:
     """
     code = error.code()
     if code is grpc.StatusCode.NOT_FOUND:
-        return Unavailable(f"Pub/Sub has no {what}; make it with: penstock topics apply.")
+        return LacksAnOperator(
+            f"Pub/Sub has no {what}; make it with: penstock topics apply (a tenant's with: penstock tenants "
+            "enable-ingest)."
+        )
     if code in _DENIED:
-        return Unavailable(f"Pub/Sub does not let this process use the {what} ({_name(code)}).")
+        return LacksAnOperator(f"Pub/Sub does not let this process use the {what} ({_name(code)}).")
     if code in _NOT_TAKEN:
         return Invalid(f"Pub/Sub does not take what was sent for the {what} ({_name(code)}).")
     return Unavailable(f"Pub/Sub did not answer for the {what} ({_name(code)}).")
-
-
-def needs_an_operator(error: grpc.aio.AioRpcError) -> bool:
-    """Whether somebody has to mend something before a retry can help."""
-    return error.code() in _DENIED or error.code() is grpc.StatusCode.NOT_FOUND
 
 
 def may_pass(error: grpc.aio.AioRpcError) -> bool:

@@ -4,7 +4,7 @@ import base64
 import binascii
 import logging
 from collections.abc import Callable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import msgspec
 from msgspec.structs import replace
@@ -13,6 +13,7 @@ from events.bus import Message, Publisher
 from events.catalog import ingest_subscription
 from events.envelope import Envelope, parse_time
 from events.words import Invalid, PenstockError, Record, Unavailable
+from services.adapters.pubsub.connection import LacksAnOperator
 from services.adapters.pubsub.inbox import dead_letter
 from services.delivery.handling import Handle, carry_out
 from services.jobs.starts import event_of
@@ -23,6 +24,9 @@ FAILED = 500
 SUBSCRIPTION = "x-goog-pubsub-subscription-name"
 MESSAGE_ID = "x-goog-pubsub-message-id"
 PUBLISH_TIME = "x-goog-pubsub-publish-time"
+# What Pub/Sub gives up by itself has no reason in its dead letter, and an unwrapped push does not say which
+# attempt it is. So what an operator has to mend is put aside before that.
+OPERATORS_HAVE = timedelta(hours=1)
 
 Received = Callable[[str, Message], Envelope]
 
@@ -50,13 +54,16 @@ _wrapped = msgspec.json.Decoder(Wrapped)
 
 class PushEndpoint:
     """Answers with a status: 204 acknowledges, also what went to the dead letter; 503 and 500 bring the
-    message again, until its subscription gives it up.
+    message again, until its subscription gives it up. `now` is an aware clock.
     """
 
-    def __init__(self, handle: Handle, publisher: Publisher, *, source: str) -> None:
+    def __init__(
+        self, handle: Handle, publisher: Publisher, *, source: str, now: Callable[[], datetime]
+    ) -> None:
         self._handle = handle
         self._publisher = publisher
         self._source = source
+        self._now = now
 
     async def internal(self, headers: Mapping[str, str], body: bytes) -> int:
         """An unwrapped push of one of our own events: its attributes are the headers (lower case)."""
@@ -68,10 +75,11 @@ class PushEndpoint:
             data=body,
             id=headers.get(MESSAGE_ID, ""),
         )
-        time = headers.get(PUBLISH_TIME, "")
-        return await self._deliver(
-            subscription, message, lambda: event_of(replace(message, published_at=_time(time)))
-        )
+        try:
+            timed = replace(message, published_at=_time(headers.get(PUBLISH_TIME, "")))
+        except Invalid as error:
+            return await self._put_aside(subscription, message, str(error))
+        return await self._deliver(subscription, timed, lambda: event_of(timed))
 
     async def ingest(self, tenant: str, body: bytes, received: Received) -> int:
         """A wrapped push of what an app published to its tenant's topic. Attributes of the publisher never
@@ -90,6 +98,11 @@ class PushEndpoint:
             await carry_out(decoded(), self._handle, self._publisher, self._source)
         except Invalid as error:
             return await self._put_aside(subscription, message, str(error))
+        except LacksAnOperator as error:
+            if message.published_at and self._now() - message.published_at > OPERATORS_HAVE:
+                return await self._put_aside(subscription, message, str(error))
+            log.warning("%s: a message waits: %s", subscription, error)
+            return AGAIN
         except PenstockError as error:
             log.info("%s: a message will come again: %s", subscription, error)
             return AGAIN
@@ -99,7 +112,9 @@ class PushEndpoint:
         return DONE
 
     async def _put_aside(self, subscription: str, message: Message, reason: str) -> int:
-        """No retry can mend it: it goes to the dead letter with its reason, and is acknowledged."""
+        """No retry can mend it, or nobody mended it in time: it goes to the dead letter with its reason, and
+        is acknowledged.
+        """
         log.warning("%s: a message goes to the dead letter: %s", subscription, reason)
         try:
             await self._publisher.publish([dead_letter(message, f"{subscription}.dead", reason)])

@@ -66,7 +66,7 @@ def set_tenant(tenant: str, cache: str, data_dir: str | None, as_json: bool) -> 
 @command.command("enable-ingest")
 @click.argument("tenant", callback=a_line)
 @click.option(
-    "--project", envvar="GOOGLE_CLOUD_PROJECT", show_envvar=True, help="Also make the topic in this project."
+    "--project", envvar="GOOGLE_CLOUD_PROJECT", show_envvar=True, help="Also make the topics in this project."
 )
 @click.option("--push", metavar="URL", help="Where the request function takes pushes; needed with --project.")
 @click.option("--service-account", default="", help="Whose token the pushes carry.")
@@ -91,8 +91,9 @@ def enable_ingest(
     """Let the apps of TENANT publish requests on a topic of their own.
 
     What they publish acts as a key of that topic: it is listed, and revoked, like any other. On one machine
-    that is all; on Google Cloud --project and --push make the topic and its subscription, by your own
-    Google identity. Who may publish there is for IAM to say.
+    that is all; on Google Cloud --project and --push make the topic and its subscription, and a topic for
+    the answers that are asked for there, by your own Google identity. Who may publish to the one and
+    subscribe to the other is for IAM to say.
     """
     if project and not push:
         raise click.UsageError("--project needs --push URL: where the request function takes pushes.")

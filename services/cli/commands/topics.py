@@ -42,8 +42,12 @@ def _pairs(context: click.Context, parameter: click.Parameter, given: tuple[str,
     help="Where a function takes pushes, such as metering=https://metering-x.a.run.app. Once for each.",
 )
 @click.option("--service-account", default="", help="Whose token the pushes carry.")
-@click.option("--tenant", "tenants", multiple=True, help="A tenant that has an ingest topic. Once for each.")
-@click.option("--answers", multiple=True, metavar="TOPIC", help="A topic answers are published to.")
+@click.option(
+    "--tenant",
+    "tenants",
+    multiple=True,
+    help="A tenant that has topics for requests and answers. Once for each.",
+)
 @click.option("--dead-letters-kept", type=click.IntRange(1, 31), default=31, help="In days [default: 31].")
 @click.option("--dry-run", is_flag=True, help="Only say what would be done.")
 @click.option(
@@ -59,7 +63,6 @@ def apply(
     push: dict[str, str],
     service_account: str,
     tenants: tuple[str, ...],
-    answers: tuple[str, ...],
     dead_letters_kept: int,
     dry_run: bool,
     server: str | None,
@@ -75,7 +78,6 @@ def apply(
     wish = cloud_topics.Wish(
         push=push,
         tenants=tenants,
-        answer_topics=answers,
         service_account=service_account,
         kept_days=dead_letters_kept,
     )

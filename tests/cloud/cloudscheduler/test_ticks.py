@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import pytest
 
@@ -41,7 +42,9 @@ async def test_a_tick_arrives_as_the_start_of_this_minutes_slot() -> None:
         await project.publisher().publish([message])
         (pulled,) = await receive(project.inbox(PULLED), name=PULLED.name)
         call = await soon(function.call())
-        endpoint = PushEndpoint(handle, project.publisher(), source="/functions/metering")
+        endpoint = PushEndpoint(
+            handle, project.publisher(), source="/functions/metering", now=partial(datetime.now, UTC)
+        )
         statuses = [await endpoint.internal(call.headers, call.body) for _ in range(2)]
     await opening.settle()
 

@@ -76,7 +76,7 @@ def test_an_ingest_push_is_wrapped_and_names_its_tenant() -> None:
 
 
 def test_events_are_kept_to_be_replayed_and_dead_letters_until_somebody_looks() -> None:
-    there = by_name(wished(answer_topics=["answers-acme"]))
+    there = by_name(wished(tenants=["acme"]))
     assert 7 * 86_400 == there["usage-recorded-v1"].retention_s
     assert 0 == there["job-settle-usage"].retention_s
     assert labels("answers") == there["answers-acme"].labels
@@ -110,7 +110,7 @@ def test_a_place_nobody_uses_is_a_mistake() -> None:
 @pytest.mark.parametrize("name", ["ab", "google-answers", "1st", "a b", "a" * 256])
 def test_a_name_pubsub_does_not_take_is_a_mistake(name: str) -> None:
     with pytest.raises(Invalid, match="called"):
-        wished(answer_topics=[name])
+        wished(tenants=[name])
 
 
 def test_from_nothing_everything_is_created_topics_first() -> None:

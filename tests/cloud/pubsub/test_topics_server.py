@@ -17,7 +17,7 @@ CONSUMERS = {
     "metering": Consumer(url="https://metering.run.app", service_account="push@p.iam.gserviceaccount.com"),
     "request": Consumer(url="https://request.run.app", service_account="ingest@p.iam.gserviceaccount.com"),
 }
-GOAL = wished(consumers=CONSUMERS, tenants=["acme"], answer_topics=["answers-acme"], dead_letters_kept_days=7)
+GOAL = wished(consumers=CONSUMERS, tenants=["acme"], dead_letters_kept_days=7)
 
 
 def verbs(server: TopicsServer, goal: State) -> dict[str, str]:
@@ -49,7 +49,6 @@ async def test_only_what_is_missing_or_differs_is_touched(project: Project) -> N
     goal = wished(
         consumers={**CONSUMERS, "metering": Consumer(url="https://new.run.app")},
         tenants=["acme"],
-        answer_topics=["answers-acme"],
         dead_letters_kept_days=6,
     )
     updated = {name for name, verb in verbs(server, goal).items() if verb == "update"}
@@ -64,7 +63,7 @@ async def test_only_what_is_missing_or_differs_is_touched(project: Project) -> N
 async def test_a_consumer_that_lost_its_url_pulls_again(project: Project) -> None:
     server = project.server
     server.apply(plan(GOAL, State()))
-    goal = wished(tenants=["acme"], answer_topics=["answers-acme"], dead_letters_kept_days=7)
+    goal = wished(tenants=["acme"], dead_letters_kept_days=7)
     server.apply(plan(goal, server.read()))
 
     assert by_name(goal) == by_name(server.read())
@@ -133,6 +132,7 @@ async def test_a_tenants_ingest_is_enabled_beside_all_others(project: Project) -
         "ingest-bolt.request",
         "ingest-bolt.request.dead",
         "ingest-bolt.request.dead.kept",
+        "answers-bolt",
     } == made
     pushes = {thing.name: thing.push for thing in project.server.read().subscriptions}
     assert "https://request.run.app/ingest/bolt" == pushes["ingest-bolt.request"].endpoint

@@ -10,7 +10,7 @@ import pytest
 
 from services.adapters.emulators import FIRESTORE, PUBSUB, missing
 
-FUNCTIONS = ("request", "routing", "metering", "autoscale", "backup")
+FUNCTIONS = ("request", "routing", "metering", "caching", "delivery", "autoscale", "backup")
 
 
 def lacking() -> str:

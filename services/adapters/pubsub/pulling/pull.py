@@ -13,7 +13,7 @@ from events.bus import Message
 from events.words import Invalid, PenstockError, Unavailable
 from services.adapters.bell import Bell
 from services.adapters.pubsub.calls import Backoff
-from services.adapters.pubsub.connection import in_our_words, needs_an_operator
+from services.adapters.pubsub.connection import LacksAnOperator, in_our_words
 from services.adapters.pubsub.pulling.answers import Answers, send_in_parts
 from services.adapters.pubsub.pulling.held import Held
 from services.adapters.pubsub.pulling.outage import Outage
@@ -160,7 +160,7 @@ class Pull:
         lasted_s = self._outage.failed(self._now())
         if lasted_s == 0:
             self._backoff.reset()
-        if needs_an_operator(error) or isinstance(problem, Invalid) or lasted_s >= self._timeout_s:
+        if isinstance(problem, LacksAnOperator | Invalid) or lasted_s >= self._timeout_s:
             self._fault = problem
             self._faults += 1
             self._news.ring()

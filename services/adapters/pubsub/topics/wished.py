@@ -33,16 +33,15 @@ def wished(
     *,
     consumers: Mapping[str, Consumer] | None = None,
     tenants: Sequence[str] = (),
-    answer_topics: Sequence[str] = (),
     dead_letters_kept_days: int = LONGEST_KEPT_DAYS,
 ) -> State:
-    """Everything the catalogue names, the tenants' ingest topics, and topics for answers.
+    """Everything the catalogue names, and each tenant's topics for requests and for answers.
 
     `consumers` says by name where each takes pushes; the name of a single subscription wins over its
     consumer's. A consumer without an entry pulls. Raises `Invalid` for an entry nobody uses and a name
     Pub/Sub does not take.
     """
-    topics = {topic.name: topic for topic in _topics(tenants, answer_topics)}
+    topics = {topic.name: topic for topic in _topics(tenants)}
     ingest = {catalog.ingest_subscription(tenant).name: tenant for tenant in tenants}
     feeds = [*catalog.subscriptions(), *map(catalog.ingest_subscription, ingest.values())]
     places = dict(consumers or {})
@@ -65,15 +64,15 @@ def labels(kind: str) -> dict[str, str]:
     return {MANAGED_BY: OURS, KIND: kind}
 
 
-def _topics(tenants: Iterable[str], answer_topics: Iterable[str]) -> Iterator[Topic]:
+def _topics(tenants: Iterable[str]) -> Iterator[Topic]:
     for row in catalog.EVENTS:
         yield Topic(name=row.topic, retention_s=row.retention_days * DAY_S, labels=labels("event"))
     for job in catalog.JOBS:
         yield Topic(name=job.topic, labels=labels("job"))
     for tenant in tenants:
         yield Topic(name=catalog.ingest_topic(tenant), labels=labels("ingest"))
-    for name in answer_topics:
-        yield Topic(name=name, labels=labels("answers"))
+        # It keeps nothing for those who subscribe later: what is on it is in clear.
+        yield Topic(name=catalog.answers_topic(tenant), labels=labels("answers"))
 
 
 def _push(terms: catalog.Subscription, places: Mapping[str, Consumer], tenant: str | None) -> Push | None:
