@@ -75,8 +75,9 @@ class AnswerReady(RequestTold, Event):
     `id`: the request. `object`: always `request`. `status`: how it ended. `created_at`: when it was handed
     in, in seconds since 1970. `expires_at`: until when it can be read by its id, in seconds since 1970.
     `model`: the name the caller used; null where the request was refused at the door. `response`: null where
-    there is no answer. `error`: null where nothing is wrong. `custom_id`: what the caller named it. `read_at`:
-    only where the answer is too large for a message: the path it is to be read at; `response` is null then.
+    there is no answer. `error`: null where nothing is wrong. `custom_id`: what the caller named it.
+    `read_at`: only where the answer is too large for a message: the path it is to be read at; `response` is
+    null then.
     """
 
     about: ClassVar[str] = "id"

@@ -107,7 +107,7 @@ def test_a_place_nobody_uses_is_a_mistake() -> None:
         wished(consumers={"meterng": Consumer(url="https://m")})
 
 
-@pytest.mark.parametrize("name", ["ab", "google-answers", "1st", "a b", "a" * 256])
+@pytest.mark.parametrize("name", ["a b", "ä", "a" * 256])
 def test_a_name_pubsub_does_not_take_is_a_mistake(name: str) -> None:
     with pytest.raises(Invalid, match="called"):
         wished(tenants=[name])

@@ -3,7 +3,9 @@
 import base64
 import json
 import os
+import re
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,7 +17,7 @@ import openai
 import pytest
 from google.pubsub_v1.types import PushConfig
 
-from events.catalog import ingest_subscription
+from events.catalog import answers_topic, ingest_subscription
 from tests.cloud.topology import trace
 from tests.cloud.topology.platform import TENANT, Platform, post, until
 from tests.support.command import PENSTOCK, environment
@@ -23,9 +25,12 @@ from tests.support.command import PENSTOCK, environment
 pytestmark = pytest.mark.slow
 
 MODEL = "gemma-3-4b-it"
-TRACE = Path(__file__).parents[3] / "docs" / "trace.md"
+DOCS = Path(__file__).parents[3] / "docs"
+TRACE = DOCS / "trace.md"
+ANSWERS = answers_topic(TENANT)
 INGEST = ingest_subscription(TENANT).name
-REQUESTED, COMPLETED, USAGE = "inference-requested-v1", "inference-completed-v1", trace.USAGE
+REQUESTED, COMPLETED, DUE = "inference-requested-v1", "inference-completed-v1", "answer-due-v1"
+USAGE = trace.USAGE
 
 
 def flat(prompt: str, tokens: int = 5) -> dict[str, Any]:
@@ -146,6 +151,79 @@ def _sources(platform: Platform, lines: list[dict[str, Any]]) -> set[str]:
     platform.ended(name)
     shown = {line["ce-source"] for line in list(lines) if line["ce-subject"] == name}
     return shown if len(shown) == 3 else set()
+
+
+# --- answers on a topic
+
+
+@pytest.fixture(scope="module")
+def orders(platform: Platform) -> str:
+    """The subscription an operator makes, by the docs."""
+    name = platform.subscription("orders")
+    platform.subscriber.create_subscription(name=name, topic=platform.topic(ANSWERS))
+    return name
+
+
+def snippet(platform: Platform, word: str) -> str:
+    """The docs' program that has this word in it, for the project there is."""
+    programs = re.findall(r"```python\n(.*?)```", (DOCS / "cloud.md").read_text(), re.DOTALL)
+    (found,) = [one for one in programs if word in one]
+    return found.replace('"acme"', json.dumps(platform.parts.project))
+
+
+def test_the_docs_programs_publish_a_request_and_hear_its_answer(platform: Platform, orders: str) -> None:
+    subprocess.run([sys.executable, "-c", snippet(platform, "publisher")], check=True, timeout=60)
+    listener = subprocess.Popen(
+        [sys.executable, "-u", "-c", snippet(platform, "subscriber")], stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert listener.stdout is not None
+        heard = listener.stdout.readline()
+    finally:
+        listener.kill()
+        listener.communicate()
+
+    assert heard.startswith("order-4711 completed {'status_code': 200, 'body': {")
+
+
+def asking(**more: Any) -> bytes:
+    return encoded({"url": "/v1/chat/completions", "body": flat("tell me"), "answer": "topic", **more})
+
+
+def test_who_asked_hears_what_can_be_read_by_the_id_and_who_did_not_nothing(platform: Platform) -> None:
+    with platform.watching([ANSWERS, DUE]) as watch:
+        silent = platform.publish(encoded(flat("ask for nothing")))
+        platform.ended(silent)
+        names = {platform.publish(asking()), post_asking(platform)}
+        read = {name: platform.ended(name) for name in names}
+        until(lambda: names <= set(told(watch.look()[ANSWERS])), "both are told")
+
+    answers = told(watch.seen[ANSWERS])
+    assert read == {name: answers[name] for name in names}
+    assert {"penstock.answer.ready.v1"} == {one.attributes["ce-type"] for one in watch.seen[ANSWERS]}
+    assert [] == subjects(watch.seen[DUE], silent) + subjects(watch.seen[ANSWERS], silent)
+
+
+def told(messages: list[Any]) -> dict[str, Any]:
+    return {message.attributes["ce-subject"]: json.loads(message.data) for message in messages}
+
+
+def post_asking(platform: Platform) -> str:
+    headers = {"authorization": f"Bearer {platform.up.key}", "content-type": "application/json"}
+    asked = headers | {"x-penstock-answer": "topic"}
+    _, _, answer = post(platform.up.port, "/v1/requests", encoded(flat("by hand")), asked)
+    name: str = json.loads(answer)["id"]
+    return name
+
+
+def test_an_envelope_that_is_refused_hears_why_on_the_topic_it_asked_for(platform: Platform) -> None:
+    with platform.watching([ANSWERS]) as watch:
+        name = platform.publish(asking(lane="express"))
+        (message,) = until(lambda: subjects(watch.look()[ANSWERS], name), "it is told")
+        read = platform.ended(name)
+
+    assert read == json.loads(message.data)
+    assert ("failed", "lane") == (read["status"], read["error"]["param"])
 
 
 # --- what comes again
