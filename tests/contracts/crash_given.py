@@ -11,10 +11,9 @@ from events.jobs import JobDue
 from events.requests import RequestDocument
 from functions.request.lifecycle import finish
 from tests.contracts.adapters import START
-from tests.contracts.crashing import World
+from tests.contracts.crashing import TENANT, World
 from tests.support.wire import MODEL
 
-TENANT = "acme"
 KEEP_S = 1_000
 LATER_S = 60.0  # longer than a document may owe events, and an attempt be silent
 
@@ -53,6 +52,7 @@ def document(name: str, **fields: object) -> RequestDocument:
         expire_at=START + timedelta(seconds=KEEP_S),
         body_id=f"{name}-prompt",
         backend="pool",
+        answer_to="topic",
     )
     return replace(made, **fields)
 

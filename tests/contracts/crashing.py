@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-from events.catalog import EVENTS, Subscription
+from events.catalog import EVENTS, Subscription, answers_topic
 from events.config import Config
 from events.envelope import Envelope, Event
 from events.requests import Owed, RequestDocument
@@ -32,7 +32,9 @@ from tests.contracts.adapters import Clock
 
 T = TypeVar("T")
 
-LISTENERS = tuple(Subscription(topic=row.topic, consumer="test") for row in EVENTS)
+TENANT = "acme"
+TOPICS = (*(row.topic for row in EVENTS), answers_topic(TENANT))
+LISTENERS = tuple(Subscription(topic=topic, consumer="test") for topic in TOPICS)
 PLENTY = 1_000
 
 

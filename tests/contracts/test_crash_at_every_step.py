@@ -15,15 +15,17 @@ from random import Random
 import pytest
 from msgspec.structs import replace
 
+from events.answer import AnswerDue
 from events.catalog import ingest_key
 from events.config import Backend, Config, Model
 from events.envelope import Envelope, wrap
 from events.inference import InferenceRequested
 from events.ingest import IngestReceived
-from events.requests import FINAL, Claim
+from events.requests import FINAL, Answer, Claim
 from events.usage import Completed, Progress, Started, UsageRecord, UsageRecorded
 from events.words import Usage
 from functions.autoscale import handler as autoscale
+from functions.delivery import handler as delivery
 from functions.metering import handler as metering
 from functions.metering.bill import increments
 from functions.request import handler as request
@@ -105,6 +107,14 @@ async def a_routed_request_and_an_end_untold(world: World) -> None:
     world.clock.forward(1)
 
 
+async def an_answered_request(world: World) -> None:
+    answer = Answer(status_code=200, body_id="r1-answer")
+    made = replace(end(document("r1"), keep_s=KEEP_S, answer=answer), owed=())
+    sealed = await world.sealer.seal(TENANT, "answer", answer.body_id, completion())
+    await world.bodies.put(answer.body_id, sealed, made.expire_at)
+    await store(world, made)
+
+
 async def requests_of_every_need(world: World) -> None:
     """One that is overdue, one whose claim is lost, one that owes an event, one nobody needs any more,
     and one nobody routed.
@@ -173,6 +183,15 @@ def request_function(world: World, life: Life) -> Handle:
 def routing_function(world: World, life: Life) -> Handle:
     ports = routing.Ports(requests=life.around(world.requests), config=lambda: world.config, keep_s=KEEP_S)
     return partial(routing.handle, ports=ports)
+
+
+def delivery_function(world: World, life: Life) -> Handle:
+    ports = delivery.Ports(
+        requests=life.around(world.requests),
+        bodies=life.around(world.bodies),
+        sealer=life.around(world.sealer),
+    )
+    return partial(delivery.handle, ports=ports)
 
 
 def metering_function(world: World, life: Life) -> Handle:
@@ -257,8 +276,13 @@ HANDLED = (
     Handled(
         name="refusal",
         given=an_ingest_topic,
-        process=consuming(published(b"{}"), request_function),
+        process=consuming(published(b'{"body": {}, "answer": "topic"}'), request_function),
         later=later(sweeps),
+    ),
+    Handled(
+        name="delivery",
+        given=an_answered_request,
+        process=consuming(arriving(AnswerDue(request_id="r1", tenant=TENANT)), delivery_function),
     ),
     Handled(name="routing", given=an_accepted_request, process=consuming(arriving(asked), routing_function)),
     Handled(

@@ -64,6 +64,7 @@ async def test_a_document_comes_back_as_it_was_created(requests: Requests) -> No
         answer=Answer(status_code=200, body_id="b"),
         problem=Problem(message="slow"),
         custom_id="c",
+        answer_to="topic",
         traceparent="00-1",
         owed=OWED,
     )

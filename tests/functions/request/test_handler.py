@@ -207,6 +207,38 @@ async def test_a_refusal_is_told_under_one_id_however_often_its_request_is_publi
     assert (said, error) == await world.refuses(second, time=NOON + timedelta(seconds=9))
 
 
+ENVELOPE = {"url": "/v1/chat/completions", "body": CHAT, "answer": "topic"}
+
+
+async def test_an_envelope_that_asks_for_its_answer_on_a_topic_is_stored_so(world: World) -> None:
+    await world.hear(message(ENVELOPE))
+    assert "topic" == (await world.document(request_id(message()))).answer_to
+
+
+@pytest.mark.parametrize("changed", [{"lane": "express"}, {"body": {}}, {"colour": "red"}, {"url": 5}])
+async def test_a_refused_envelope_that_asked_hears_on_its_topic_too(
+    world: World, changed: dict[str, Any]
+) -> None:
+    said = await handle(heard(message(ENVELOPE | changed)), world.ports())
+    document = await world.document(request_id(message()))
+    assert ("failed", "topic", tuple(said)) == (document.state, document.answer_to, document.owed)
+    assert ["inference-completed-v1", "answer-due-v1"] == [one.topic for one in document.owed]
+    assert list(said) == list(await handle(heard(message(ENVELOPE | changed)), world.ports()))
+
+
+async def test_one_who_asked_by_a_revoked_topic_hears_of_that_on_it(world: World) -> None:
+    await world.keys.revoke("ingest-acme", NOON)
+    said = await handle(heard(message(ENVELOPE)), world.ports())
+    assert ["inference-completed-v1", "answer-due-v1"] == [one.topic for one in said if isinstance(one, Owed)]
+
+
+@pytest.mark.parametrize("changed", [{"answer": "webhook"}, {"answer": 5}, {"messages": []}])
+async def test_a_refused_envelope_that_did_not_ask_rightly_is_told_once(
+    world: World, changed: dict[str, Any]
+) -> None:
+    await world.refuses(message(ENVELOPE | {"lane": "express"} | changed))
+
+
 async def test_a_refusal_that_was_told_is_not_told_again(world: World) -> None:
     await world.refuses(message(b"Hello"))
     stored = await world.requests.get(request_id(message()))

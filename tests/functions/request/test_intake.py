@@ -75,6 +75,14 @@ def test_a_refused_request_has_failed_and_owes_the_event_that_tells_of_it() -> N
     assert ("failed", 404, "why") == (said.status, said.status_code, said.body_id)
 
 
+def test_where_the_answer_goes_is_kept_with_the_request() -> None:
+    chat = {"model": "gemma", "messages": [{"role": "user", "content": "Hello."}]}
+    verdict = take(json.dumps(chat).encode(), Options(answer="topic"), config=CONFIG, now=NOON, terms=TERMS)
+    assert isinstance(verdict, Taken)
+    identity = {"request_id": "req_1", "tenant": "acme", "key_id": "key_1"}
+    assert "topic" == accepted(verdict, **identity, now=NOON, terms=TERMS).answer_to
+
+
 def test_a_refused_request_keeps_the_callers_words_out_of_its_document() -> None:
     problem = Problem(message="No model 'my secret'.", param="my secret", code="bad")
     refusal = Refusal(status=400, problem=problem)

@@ -7,11 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from events.answer import AnswerDue
 from events.catalog import KNOWN
 from events.envelope import decode
 from events.inference import InferenceCompleted
 from events.jobs import JobDue
-from events.requests import FINAL, WAITING, Answer, Claim, Owed, RequestDocument, State, owed
+from events.requests import FINAL, WAITING, Answer, Claim, FinalStatus, Owed, RequestDocument, State, owed
 from functions.request.lifecycle import cancel, claim, expire, finish, release, renew
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -89,6 +90,18 @@ def test_an_end_may_owe_more_and_tells_of_itself_last() -> None:
     other = Owed(topic="usage-recorded-v1", attributes={}, data=b"{}")
     ended = finish(ROUTED, "failed", now=NOON, keep_s=50, source="/d", also_owed=(other,))
     assert (other, "failed") == (ended.owed[0], said(ended.owed[1]).status)
+
+
+@pytest.mark.parametrize("status", sorted(FINAL))
+def test_where_the_answer_was_asked_for_on_a_topic_an_end_owes_that_too(status: FinalStatus) -> None:
+    asking = replace(ROUTED, answer_to="topic")
+    other = Owed(topic="usage-recorded-v1", attributes={}, data=b"{}")
+    ended = finish(asking, status, now=NOON, keep_s=50, source="/d", also_owed=(other,))
+    first, told, due = ended.owed
+    assert (other, status) == (first, said(told).status)
+    assert AnswerDue(request_id="req_1", tenant="acme") == decode(due.attributes, due.data, KNOWN).event
+    assert ("answer-due-v1", "00-trace") == (due.topic, due.attributes["traceparent"])
+    assert due.attributes["ce-id"] != told.attributes["ce-id"]
 
 
 def test_an_owed_event_travels_with_its_requests_trace() -> None:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from events.words import Refusal
 from functions.request.admission import CHAT
-from functions.request.submission import Options, Submission, read_submission
+from functions.request.submission import Options, Submission, asked_for, read_submission
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 CHAT_BODY = {"model": "gemma", "messages": [{"role": "user", "content": "Hello."}]}
@@ -91,6 +91,9 @@ def test_what_is_no_envelope_is_left_to_admission(body: object) -> None:
         (envelope(url=5), "url"),
         (envelope(lane=["batch"]), "lane"),
         (envelope(deadline=True), "deadline"),
+        (envelope(answer="webhook"), "answer"),
+        (envelope(answer=""), "answer"),
+        (envelope(answer=True), "answer"),
     ],
 )
 def test_an_envelope_that_is_wrong_is_refused(body: dict[str, Any], param: str) -> None:
@@ -117,15 +120,64 @@ LONG = "x" * 1_000_000
         envelope(lane=LONG),
         envelope(deadline=LONG),
         envelope(deadline=10**400),
+        envelope(answer=LONG),
         envelope(**{LONG: 1}),
     ],
-    ids=["url", "method", "lane", "deadline", "number", "name"],
+    ids=["url", "method", "lane", "deadline", "number", "answer", "name"],
 )
 def test_what_a_caller_said_is_not_repeated_to_its_end(body: dict[str, Any]) -> None:
     verdict = read(body)
     assert isinstance(verdict, Refusal)
     assert len(verdict.problem.message) < 300
     assert len(verdict.problem.param or "") < 200
+
+
+@pytest.mark.parametrize(
+    ("own", "beside", "answer_to"),
+    [(None, None, None), ("topic", None, "topic"), (None, "topic", "topic")],
+)
+def test_an_answer_goes_to_a_topic_where_that_is_asked_for(
+    own: str | None, beside: str | None, answer_to: str | None
+) -> None:
+    assert answer_to == taken(envelope(answer=own), answer=beside).answer_to
+
+
+@pytest.mark.parametrize("beside", ["", "Topic", "webhook"])
+def test_an_answer_goes_nowhere_else(beside: str) -> None:
+    assert "answer" == refused_param(CHAT_BODY, answer=beside)
+
+
+@pytest.mark.parametrize(
+    ("body", "answer_to"),
+    [
+        (envelope(answer="topic", url=5, lane=["batch"], colour="red"), "topic"),
+        (b'{"body": 5, "answer": "t\\u006fpic"}', "topic"),
+        (b'{"body": {}, "colour": "\xff", "answer": "topic"}', "topic"),
+        (envelope(), None),
+        (envelope(answer="webhook"), None),
+        (envelope(answer=["topic"]), None),
+        (CHAT_BODY | {"answer": "topic"}, None),
+        ({"body": {}, "messages": [], "answer": "topic"}, None),
+        (b'{"body": {}, "answer": "topic"', None),
+        (b'{"body": ' + b"[" * 50_000, None),
+        (b"", None),
+    ],
+    ids=[
+        "all else is wrong",
+        "escaped",
+        "not UTF-8",
+        "not asked",
+        "elsewhere",
+        "no text",
+        "flat",
+        "has messages",
+        "cut short",
+        "too deep",
+        "empty",
+    ],
+)
+def test_where_an_answer_goes_is_read_whatever_else_is_wrong(body: object, answer_to: str | None) -> None:
+    assert answer_to == asked_for(body if isinstance(body, bytes) else json.dumps(body).encode())
 
 
 def test_a_custom_id_may_have_64_characters() -> None:

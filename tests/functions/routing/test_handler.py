@@ -83,6 +83,13 @@ async def test_a_request_whose_model_is_gone_fails_and_says_why(requests: Memory
     assert "model_not_found" == document.problem.code
 
 
+async def test_a_failure_owes_the_answer_where_it_was_asked_for_on_a_topic(requests: MemoryRequests) -> None:
+    await requests.create(replace(ACCEPTED, model="gone", answer_to="topic"))
+    said = await route(requests)
+    assert tuple(said) == (await stored(requests)).owed
+    assert ["inference-completed-v1", "answer-due-v1"] == [one.topic for one in said if isinstance(one, Owed)]
+
+
 @pytest.mark.parametrize("model", ["gemma", "gone"])
 async def test_asked_again_it_says_the_same_and_writes_nothing(requests: MemoryRequests, model: str) -> None:
     await requests.create(replace(ACCEPTED, model=model))

@@ -49,6 +49,7 @@ BAD: dict[str, tuple[bytes, str | None, str | None]] = {
         "invalid_type",
         None,
     ),
+    "an answer to elsewhere": (enveloped(answer="webhook"), "invalid_value", "answer"),
     "depth": (b'{"body": ' + b"[" * 50_000, "invalid_json", None),
 }
 
@@ -65,7 +66,8 @@ async def test_an_unknown_model_is_refused(platform: Running) -> None:
 
 
 @pytest.mark.parametrize(
-    ("header", "param"), [("x-penstock-lane", "lane"), ("x-penstock-deadline", "deadline")]
+    ("header", "param"),
+    [("x-penstock-lane", "lane"), ("x-penstock-deadline", "deadline"), ("x-penstock-answer", "answer")],
 )
 async def test_a_bad_option_in_a_header_is_refused(platform: Running, header: str, param: str) -> None:
     answer = await platform.call("POST", REQUESTS, chat(), {header: "nonsense"})
