@@ -46,7 +46,8 @@ async def use(platform: Up, admin_key: str) -> None:
         body = chat(PROMPT, **more)
         await ask(platform, CHAT, body, platform.key)
         await ask(platform, "/admin/v1/tenants/default/ingest", body, admin_key)
-        queued = await ask(platform, "/v1/requests", body, platform.key)
+        envelope = b'{"url": "/v1/chat/completions", "answer": "topic", "body": %b}' % body
+        queued = await ask(platform, "/v1/requests", envelope, platform.key)
         if queued.status == 202 and more.get("fail") != 500:
             headers = {"authorization": f"Bearer {platform.key}"}
             path = f"/v1/requests/{queued.json['id']}?wait=5"

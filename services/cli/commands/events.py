@@ -11,6 +11,7 @@ from services.cli.entered import a_line
 
 COLOURS = {
     "inference": "cyan",
+    "answer": "bright_cyan",
     "usage": "green",
     "job": "bright_black",
     "ingest": "yellow",

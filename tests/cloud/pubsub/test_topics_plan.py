@@ -75,11 +75,17 @@ def test_an_ingest_push_is_wrapped_and_names_its_tenant() -> None:
     assert labels("ingest") == there["ingest-acme"].labels
 
 
+def test_a_tenant_has_a_topic_for_answers_that_keeps_nothing_and_nobody_of_ours_hears() -> None:
+    goal = wished(tenants=["acme"])
+    (found,) = [topic for topic in goal.topics if topic.name == "answers-acme"]
+    assert (labels("answers"), 0) == (found.labels, found.retention_s)
+    assert [] == [one.name for one in goal.subscriptions if one.topic == "answers-acme"]
+
+
 def test_events_are_kept_to_be_replayed_and_dead_letters_until_somebody_looks() -> None:
-    there = by_name(wished(tenants=["acme"]))
+    there = by_name(wished())
     assert 7 * 86_400 == there["usage-recorded-v1"].retention_s
     assert 0 == there["job-settle-usage"].retention_s
-    assert labels("answers") == there["answers-acme"].labels
     kept = there["usage-recorded-v1.metering.dead.kept"]
     assert ("usage-recorded-v1.metering.dead", 31 * 86_400) == (kept.topic, kept.retention_s)
     assert (None, "", 0) == (kept.push, kept.dead_letter_topic, kept.expires_after_s)

@@ -1,7 +1,9 @@
 """The wiring of one machine: what it makes, what it refuses to share, and how a start fails."""
 
 import socket
+import sqlite3
 from collections.abc import AsyncIterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,8 @@ from services.router.credentials import mint, well_formed
 from services.runtime.local import LocalPlatform
 from services.runtime.settings import Settings
 from tests.support.platform import QUICK, Running, config_file, running
-from tests.support.upstream import Upstream, upstream
+from tests.support.upstream import Upstream, answers, upstream
+from tests.support.wire import chat, completion
 
 pytestmark = pytest.mark.anyio
 
@@ -43,6 +46,27 @@ async def fails(folder: Path, kind: type[Exception], told: str, **settings: Any)
 
 async def works(platform: Running) -> bool:
     return (await platform.chat()).status == 200
+
+
+async def test_an_answer_asked_for_on_a_topic_is_read_by_its_id_and_lies_on_no_bus(
+    tmp_path: Path, config: str, engine: Upstream
+) -> None:
+    engine.always = answers(completion())
+    async with running(tmp_path, config=config) as platform, platform.watching() as watch:
+        taken = await platform.call("POST", "/v1/requests", chat(), {"x-penstock-answer": "topic"})
+        ended = await platform.call("GET", f"/v1/requests/{taken.json['id']}?wait=9")
+        due = await watch.next("answer-due-v1")
+        names = declared(tmp_path)
+
+    assert ("completed", taken.json["id"]) == (ended.json["status"], due["data"]["request_id"])
+    assert "inference-completed-v1.caching" in names
+    assert [] == [name for name in names if name.startswith("answer")]
+
+
+def declared(folder: Path) -> list[str]:
+    """The subscriptions whose messages the file keeps."""
+    with closing(sqlite3.connect(folder / "data.db")) as connection:
+        return [name for (name,) in connection.execute("SELECT name FROM subscriptions")]
 
 
 async def test_the_first_start_makes_keys_that_later_starts_keep(tmp_path: Path, config: str) -> None:
