@@ -3,7 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from events.catalog import EVENTS, JOBS, KNOWN, ingest_subscription, subscriptions
+from events.answer import AnswerReady
+from events.catalog import EVENTS, JOBS, KNOWN, answers_topic, ingest_subscription, subscriptions
 from events.envelope import Event, type_of
 
 ROOT = Path(__file__).parents[2]
@@ -41,3 +42,9 @@ def test_an_ingest_topic_is_its_tenants_own() -> None:
     subscription = ingest_subscription("acme")
     assert ("ingest-acme", "request") == (subscription.topic, subscription.consumer)
     assert "ingest-acme.request.dead" == subscription.dead_letter_topic
+
+
+def test_answers_in_clear_have_no_topic_but_their_tenants_own() -> None:
+    # What operators watch, and what is kept for a replay, are the topics of the rows.
+    assert "answers-acme" == answers_topic("acme")
+    assert AnswerReady not in {row.event for row in EVENTS}
