@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.anyio, pytest.mark.slow, needs("strace", "apt install 
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("events", "functions", "services")
-SEED = 1
+SEEDS = (1, 2, 3)  # a kill may miss its moment
 
 Scenario = Callable[[Rig], Awaitable[None]]
 
@@ -101,8 +101,8 @@ def mutated(folder: Path, mutant: Mutant) -> Path:
     return folder
 
 
-async def found_after(scenario: Scenario, folder: Path, code: Path | None) -> list[str]:
-    async with set_up(folder, SEED, code) as under_test:
+async def found_after(scenario: Scenario, folder: Path, code: Path | None, seed: int) -> list[str]:
+    async with set_up(folder, seed, code) as under_test:
         await scenario(under_test)
         return violations(await under_test.facts())
 
@@ -110,10 +110,17 @@ async def found_after(scenario: Scenario, folder: Path, code: Path | None) -> li
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
 async def test_a_broken_promise_is_found(mutant: Mutant, tmp_path: Path) -> None:
     code = mutated(tmp_path / "code", mutant)
-    found = await found_after(mutant.scenario, tmp_path, code)
-    assert [] != [violation for violation in found if violation.startswith(mutant.found_by.__name__)], found
+    everything: list[str] = []
+    for seed in SEEDS:
+        folder = tmp_path / str(seed)
+        folder.mkdir()
+        found = await found_after(mutant.scenario, folder, code, seed)
+        if any(violation.startswith(mutant.found_by.__name__) for violation in found):
+            return
+        everything += found
+    pytest.fail(f"nobody noticed; found was only {everything}")
 
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.scenario.__name__)
 async def test_the_product_itself_keeps_it(mutant: Mutant, tmp_path: Path) -> None:
-    assert [] == await found_after(mutant.scenario, tmp_path, None)
+    assert [] == await found_after(mutant.scenario, tmp_path, None, SEEDS[0])
