@@ -14,6 +14,8 @@ AnswerTo = Literal["topic"]
 WAITING: frozenset[State] = frozenset({"accepted", "routed"})
 FINAL: frozenset[State] = frozenset({"completed", "failed", "cancelled", "expired"})
 
+LARGEST_BODY = 7_000_000  # bytes in clear of a queued prompt or its answer; what every store can keep
+
 
 class Owed(Record):
     """An event the document owes the bus: its message, published by whoever finds it still here."""

@@ -4,9 +4,9 @@ import re
 from datetime import datetime, timedelta
 
 from events.config import Config
-from events.requests import Answer, AnswerTo, RequestDocument
+from events.requests import LARGEST_BODY, Answer, AnswerTo, RequestDocument
 from events.words import Problem, Record, Refusal
-from functions.request.admission import Admitted, admit
+from functions.request.admission import CHAT, Admitted, admit
 from functions.request.lifecycle import finish
 from functions.request.submission import Options, Submission, read_submission
 
@@ -14,10 +14,13 @@ TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")  
 
 
 class Terms(Record):
-    """Settings of the queue: how long a request may wait unless it says so, and how long results live."""
+    """Settings of the queue: how long a request may wait unless it says so, how long results live, and how
+    large a body may be (`body_bytes`, in clear).
+    """
 
     deadline_s: int = 86_400
     keep_s: int = 86_400
+    body_bytes: int = LARGEST_BODY
 
 
 class Taken(Record):
@@ -29,6 +32,8 @@ class Taken(Record):
 
 def take(body: bytes, options: Options, *, config: Config, now: datetime, terms: Terms) -> Taken | Refusal:
     """The verdict on a body handed in to be queued."""
+    if len(body) > terms.body_bytes:
+        return _too_large(len(body), terms.body_bytes)
     submission = read_submission(body, options, now=now, default_deadline_s=terms.deadline_s)
     if isinstance(submission, Refusal):
         return submission
@@ -43,6 +48,15 @@ def take(body: bytes, options: Options, *, config: Config, now: datetime, terms:
         )
         return Refusal(status=400, problem=problem)
     return Taken(submission=submission, admitted=admitted)
+
+
+def _too_large(size: int, limit: int) -> Refusal:
+    problem = Problem(
+        message=f"The body has {size} bytes, and one that is queued may have {limit} at most. Send less, "
+        f"or ask {CHAT} directly.",
+        code="request_too_large",
+    )
+    return Refusal(status=413, problem=problem)
 
 
 def accepted(

@@ -71,7 +71,7 @@ class EngineCall:
     def completed(self) -> None:
         """See `Receiver`."""
         if self._size > MAX_ANSWER:
-            self._settle(Failure(kind="protocol", message="the engine's answer is too large"))
+            self._settle(Failure(kind="large", message=f"its answer has {self._size} bytes"))
         else:
             self._settle(EngineAnswer(self._status, self._headers, b"".join(self._parts)))
 

@@ -32,13 +32,15 @@ class Judgement(Record):
 AFTER: dict[str, Again] = {"connect": "free", "stale": "at once"}
 
 
-def judge(result: EngineAnswer | Failure, model: str) -> Judgement:
-    """The judgement on one attempt."""
+def judge(result: EngineAnswer | Failure, model: str, answer_bytes: int) -> Judgement:
+    """The judgement on one attempt; an answer of more than `answer_bytes` cannot be kept for its caller."""
     if isinstance(result, Failure):
+        if result.kind == "large":
+            return _too_large(result.message, model, answer_bytes)
         problem = server_problem(f"The engine for {model} failed: {result.message}.", "engine_died")
         return Judgement(outcome="engine_died", problem=problem, again=AFTER.get(result.kind, "counted"))
     if result.status == 200:
-        return _whole(result.body, model)
+        return _whole(result.body, model, answer_bytes)
     refusal = refusal_of(result.status, result.headers, result.body, model)
     if refusal.status in (429, 503):
         return Judgement(
@@ -52,10 +54,22 @@ def judge(result: EngineAnswer | Failure, model: str) -> Judgement:
     return Judgement(outcome="engine_error", problem=refusal.problem, again="counted")
 
 
-def _whole(body: bytes, model: str) -> Judgement:
+def _whole(body: bytes, model: str, answer_bytes: int) -> Judgement:
     try:
         usage = read_answer(body)
     except ValueError:
         problem = server_problem(f"The engine for {model} answered with what is no JSON.", "engine_error")
         return Judgement(outcome="engine_error", problem=problem, again="counted")
+    if len(body) > answer_bytes:
+        return _too_large(f"its answer has {len(body)} bytes", model, answer_bytes, usage)
     return Judgement(outcome="finished", usage=usage, body=body)
+
+
+def _too_large(told: str, model: str, answer_bytes: int, usage: Usage | None = None) -> Judgement:
+    """Not tried again: the next answer would be as large."""
+    problem = Problem(
+        message=f"{model} answered, but {told}, and that of a queued request may have {answer_bytes} at "
+        "most. Ask for less: fewer tokens, a lower n, no logprobs.",
+        code="answer_too_large",
+    )
+    return Judgement(outcome="engine_error", usage=usage, problem=problem)

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from events.bus import Publisher
 from events.config import Config
-from events.requests import RequestDocument, Versioned
+from events.requests import LARGEST_BODY, RequestDocument, Versioned
 from events.words import Lane
 from services.pool.pool import Pool
 from services.requests.waiters import Waiters
@@ -80,7 +80,7 @@ class Pace:
     cancellation as well; from `heartbeat_s` on never. `progress_every_s`: how often a running attempt is
     recorded to be alive. `skew_s`: how far clocks may differ before a lease is thought lost.
     `stale_after_s`: how long a request may wait for its route before it is announced again, and how often
-    that is done.
+    that is done. `answer_bytes`: what an answer may have that is to be kept.
     """
 
     slots: int = 16
@@ -98,6 +98,7 @@ class Pace:
     owed_after_s: float = 30.0
     stale_after_s: float = 300.0
     keep_s: int = 86_400
+    answer_bytes: int = LARGEST_BODY
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

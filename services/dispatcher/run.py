@@ -77,7 +77,11 @@ class Run:
             judgement = await self._attempt_it()
         except Invalid as error:  # no attempt can mend that
             judgement = Judgement(outcome="engine_error", problem=server_problem(str(error), "unreadable"))
-        await self._conclude(judgement)
+        try:
+            await self._conclude(judgement)
+        except Invalid as error:  # what was to be kept cannot be: running it again would end here again
+            problem = server_problem(str(error), "unstorable")
+            await self._fail(Judgement(outcome="engine_error", usage=judgement.usage, problem=problem))
 
     async def _attempt_it(self) -> Judgement:
         body = await self._hold.insist(self._prompt)
@@ -114,7 +118,7 @@ class Run:
         result = await call.run(
             replica, document.url, fields, payload, connect_s=self._ports.pace.connect_s, total_s=total_s
         )
-        return judge(result, document.model)
+        return judge(result, document.model, self._ports.pace.answer_bytes)
 
     def _start(self, admitted: Admitted) -> None:
         document = self._document
@@ -193,7 +197,7 @@ class Run:
             problem=problem,
         )
         await self._end(ended)
-        self._record(judgement.outcome)
+        self._record(judgement.outcome, judgement.usage)
 
     async def _end(self, document: RequestDocument) -> None:
         ports = self._ports
@@ -240,9 +244,9 @@ class Run:
 
     # --- what is recorded
 
-    def _record(self, outcome: Outcome, *, billed: bool = False) -> None:
+    def _record(self, outcome: Outcome, usage: Usage | None = None, *, billed: bool = False) -> None:
         if self._started is not None:
-            self._ports.recorder.add(self._completed(outcome, None, billed=billed))
+            self._ports.recorder.add(self._completed(outcome, usage, billed=billed))
 
     def _completed(self, outcome: Outcome, usage: Usage | None, *, billed: bool) -> Completed:
         started, now = self._started, self._ports.now()

@@ -17,10 +17,11 @@ class Failure(Record):
     """Why no whole response came: no connection, or it broke, or it was not HTTP.
 
     "stale": the engine had closed the idle connection the call was written to, and most likely never
-    saw the call. It cannot be known, so this is an attempt like any other.
+    saw the call. It cannot be known, so this is an attempt like any other. "large": it was whole, and more
+    than anybody would take.
     """
 
-    kind: Literal["connect", "stale", "reset", "protocol"]
+    kind: Literal["connect", "stale", "reset", "protocol", "large"]
     message: str
 
 

@@ -60,8 +60,13 @@ class Process:
         )
 
     def terms(self) -> Terms:
-        """How long queued requests may wait and are kept."""
-        return Terms(deadline_s=self.settings.queue_deadline_s, keep_s=self.settings.results_kept_s)
+        """How long queued requests may wait and are kept, and how large they may be."""
+        settings = self.settings
+        return Terms(
+            deadline_s=settings.queue_deadline_s,
+            keep_s=settings.results_kept_s,
+            body_bytes=settings.queue_body_bytes,
+        )
 
     def deadlines(self) -> Deadlines:
         """How long each phase of a synchronous request may take."""

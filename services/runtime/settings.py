@@ -21,6 +21,7 @@ from msgspec.inspect import (
     type_info,
 )
 
+from events.requests import LARGEST_BODY
 from events.words import Invalid, Record
 
 PREFIX = "PENSTOCK_"
@@ -143,6 +144,12 @@ class Settings(Record):
     results_kept_s: Annotated[
         int, Meta(ge=1, le=366 * DAY_S, description="How long the result of a queued request can be read.")
     ] = DAY_S
+    queue_body_bytes: Annotated[
+        int,
+        Meta(
+            ge=1024, le=LARGEST_BODY, description="The largest body that can be queued; larger ones get 413."
+        ),
+    ] = LARGEST_BODY
     lease_s: Annotated[
         float, Meta(ge=1, le=3600, description="How long a claim on a queued request holds unless renewed.")
     ] = 30.0

@@ -1,7 +1,12 @@
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
+from events.requests import LARGEST_BODY
+from services.adapters.local.master_key import FileMasterKey
+from services.adapters.memory.data_keys import MemoryDataKeys
+from services.sealing.sealer import Sealer
 from tests.contracts.adapters import START, Bodies, Clock
 
 pytestmark = pytest.mark.anyio
@@ -59,6 +64,15 @@ async def test_forgetting_deletes_a_few_of_those_whose_time_is_over(bodies: Bodi
     assert await bodies.forget(SOON, limit=2) == 2
     assert await bodies.forget(SOON, limit=2) == 1
     assert await bodies.get("d") == b"sealed"
+
+
+async def test_the_largest_body_of_a_request_is_kept_as_it_is_sealed(bodies: Bodies, tmp_path: Path) -> None:
+    sealer = Sealer(FileMasterKey(tmp_path / "master-key"), MemoryDataKeys())
+    sealed = await sealer.seal("acme", "prompt", "a", bytes(LARGEST_BODY))
+
+    await bodies.put("a", sealed, SOON)
+
+    assert await bodies.get("a") == sealed
 
 
 async def test_a_large_body_is_kept_whole(bodies: Bodies) -> None:

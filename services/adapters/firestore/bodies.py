@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import datetime
 
+from events.requests import LARGEST_BODY
 from events.words import Invalid, Unavailable
 from services.adapters.firestore.database import AT_ONCE, Database
 from services.adapters.firestore.documents import (
@@ -25,7 +26,7 @@ from services.adapters.firestore.documents import (
 from services.adapters.firestore.indexes import BODIES, CHUNKS, SPREADS, spread_of
 
 SCHEMA = 1
-LARGEST = 7_000_000  # bytes
+LARGEST = LARGEST_BODY + 1_000  # bytes; sealing adds a few
 
 _TRIES = 3
 

@@ -56,6 +56,7 @@ class World:
     bodies: MemoryBodies = field(default_factory=lambda: MemoryBodies(lambda: NOON))
     keys: MemoryKeys = field(default_factory=MemoryKeys)
     sealer: ReadableSealer = field(default_factory=ReadableSealer)
+    terms: Terms = field(default_factory=Terms)
 
     async def hear(self, event: Event, **at: Any) -> Event | Owed:
         (said,) = await handle(heard(event, **at), self.ports())
@@ -86,7 +87,7 @@ class World:
             sealer=self.sealer,
             keys=self.keys,
             config=lambda: CONFIG,
-            terms=Terms(),
+            terms=self.terms,
         )
 
     async def prompt(self, name: str) -> Any:
@@ -196,6 +197,25 @@ async def test_what_cannot_run_fails_where_its_publisher_can_read_why(
     assert said.status_code in (400, 404)
     assert error["message"].endswith(".")
     assert param == error["param"]
+
+
+async def test_a_message_that_is_too_large_fails_with_the_limit_whether_sealed_or_not(world: World) -> None:
+    body = message().body
+    world.terms = Terms(body_bytes=len(body) - 1)
+    sealed = await world.sealer.seal("acme", "ingest", "m2", body)
+    for large in (message(), message(sealed, sealed=True, message_id="m2")):
+        owed, error = await world.refuses(large)
+        assert b'"status_code":413' in owed.data
+        assert "request_too_large" == error["code"]
+        assert f"{len(body)} bytes" in error["message"]
+
+
+async def test_a_message_sealed_by_us_may_be_as_large_as_any(world: World) -> None:
+    body = message().body
+    world.terms = Terms(body_bytes=len(body))
+    sealed = await world.sealer.seal("acme", "ingest", "m1", body)
+
+    assert isinstance(await world.hear(message(sealed, sealed=True)), InferenceRequested)
 
 
 async def test_a_refusal_is_told_under_one_id_however_often_its_request_is_published(world: World) -> None:

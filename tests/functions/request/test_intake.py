@@ -4,6 +4,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from events.catalog import KNOWN
 from events.config import Backend, Config, Model
@@ -35,6 +36,18 @@ def test_what_cannot_be_queued_is_refused(changed: dict[str, Any], param: str) -
     verdict = taking(**changed)
     assert isinstance(verdict, Refusal)
     assert param == verdict.problem.param
+
+
+def test_a_body_that_is_too_large_is_refused_with_its_size_and_the_limit() -> None:
+    body = json.dumps({"model": "gemma", "messages": [{"role": "user", "content": "Hello."}]}).encode()
+    fits, short = (replace(TERMS, body_bytes=len(body) - less) for less in (0, 1))
+
+    assert isinstance(take(body, Options(), config=CONFIG, now=NOON, terms=fits), Taken)
+    verdict = take(body, Options(), config=CONFIG, now=NOON, terms=short)
+    assert isinstance(verdict, Refusal)
+    assert (413, "request_too_large") == (verdict.status, verdict.problem.code)
+    assert f"has {len(body)} bytes" in verdict.problem.message
+    assert f"{len(body) - 1} at most" in verdict.problem.message
 
 
 def test_options_are_judged_before_the_body() -> None:

@@ -18,9 +18,9 @@ from events.catalog import KNOWN
 from events.config import Backend, Config, Model
 from events.envelope import Event, decode, wrap
 from events.jobs import JobDue
-from events.requests import FINAL, RequestDocument, State, Versioned
+from events.requests import FINAL, LARGEST_BODY, RequestDocument, State, Versioned
 from events.usage import Completed, UsageRecord, UsageRecorded
-from events.words import ApiKey, Lane, Unavailable
+from events.words import ApiKey, Invalid, Lane, Unavailable
 from functions.request.intake import Terms
 from functions.request.submission import Options
 from services.adapters.local.master_key import FileMasterKey
@@ -102,10 +102,11 @@ class Requests(MemoryRequests):
 
 
 class Bodies(MemoryBodies):
-    """Bodies that are slow to come, or away for some calls."""
+    """Bodies that are slow to come, or away for some calls; none is kept of more than `largest` bytes."""
 
     slow_s = 0.0
     fails = 0
+    largest = LARGEST_BODY
 
     async def get(self, body_id: str) -> bytes | None:
         await asyncio.sleep(self.slow_s)
@@ -114,6 +115,8 @@ class Bodies(MemoryBodies):
 
     async def put(self, body_id: str, sealed: bytes, expire_at: datetime) -> None:
         self._may_fail()
+        if len(sealed) > self.largest:
+            raise Invalid(f"A body of {len(sealed)} bytes is too large.")
         await super().put(body_id, sealed, expire_at)
 
     def _may_fail(self) -> None:

@@ -246,3 +246,35 @@ async def test_a_platform_that_stops_tells_who_waits_and_does_not_wait_for_them(
             await platform.platform.stop()
 
         refusal(await waiting.response(), 503, "shutting_down")
+
+
+async def test_a_body_that_is_too_large_to_be_queued_is_refused_with_the_limit(
+    tmp_path: Path, engine: Upstream
+) -> None:
+    settings = {"config": config_file(tmp_path, engine.url), "queue_body_bytes": 2000}
+    async with running(tmp_path, **settings) as platform:
+        await submitted(platform)
+        message = refusal(
+            await platform.call("POST", REQUESTS, chat("x" * 2000)), 413, "request_too_large", None
+        )
+
+    assert "2000 at most" in message
+
+
+async def test_a_published_message_that_is_too_large_is_a_failed_request_that_says_so(
+    tmp_path: Path, engine: Upstream
+) -> None:
+    settings = {"config": config_file(tmp_path, engine.url), "queue_body_bytes": 2000}
+    async with running(tmp_path, **settings) as platform:
+        content = json.loads(chat("x" * 2000))
+        published = await platform.admin("POST", "/tenants/default/ingest", content)
+        name = published["request_id"]
+
+        async def is_made() -> bool:
+            return 200 == (await platform.call("GET", f"{REQUESTS}/{name}")).status
+
+        await eventually(is_made)
+        done = await read(platform, name)
+
+    assert "failed" == done["status"]
+    assert "request_too_large" == done["error"]["code"]
