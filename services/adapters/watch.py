@@ -21,6 +21,9 @@ class Watch:
         self._bell = Bell()
         self._closed = False
 
+    async def ready(self) -> None:
+        """At once: it was made ready."""
+
     def __aiter__(self) -> "Watch":
         return self
 

@@ -68,6 +68,9 @@ class UsageSums(Protocol):
 class Watch(Protocol):
     """Messages as they are published."""
 
+    async def ready(self) -> None:
+        """Returns once nothing that is published from now on will be missed; raises `Unavailable`."""
+
     def __aiter__(self) -> AsyncIterator[Message]:
         """The messages."""
 

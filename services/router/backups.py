@@ -84,6 +84,7 @@ class BackupApi:
         message = start(self._job, by_hand(self._job, now), now)
         name = backup_id(message.attributes["ce-id"], now)
         async with aclosing(self._conversation.watch()) as watch:
+            await watch.ready()  # before it can be told of
             await self._publisher.publish([message])
             try:
                 async with asyncio.timeout(self._wait_s):

@@ -15,15 +15,12 @@ from events.bus import Message
 from events.catalog import EVENTS, JOBS, Subscription, subscriptions
 from events.envelope import Envelope
 from events.words import Unavailable
-from functions.backup.manifest import Kind
 from services.adapters.firestore import database as firestore
-from services.adapters.firestore import export
 from services.adapters.firestore.advice import FirestoreAdvice
 from services.adapters.firestore.bodies import FirestoreBodies
 from services.adapters.firestore.cache import FirestoreCache
 from services.adapters.firestore.config_documents import FirestoreConfigDocuments
 from services.adapters.firestore.data_keys import FirestoreDataKeys
-from services.adapters.firestore.export import FirestoreExports, Place
 from services.adapters.firestore.job_runs import FirestoreJobRuns
 from services.adapters.firestore.keys import FirestoreKeys
 from services.adapters.firestore.ledger import FirestoreUsageLedger
@@ -40,7 +37,7 @@ from services.delivery.handling import Handle
 from services.embedded.ingest import LocalIngest, ingest_envelope
 from services.embedded.workers import Workers
 from services.jobs.slots import by_schedule
-from services.runtime import functions
+from services.runtime import cloud_backups, functions
 from services.runtime.cloud_settings import CloudSettings, read_cloud_settings
 from services.runtime.process import Process, utc_now
 from services.runtime.serving import RouterService, Surroundings
@@ -156,6 +153,7 @@ class RouterProcess:
             consume=lambda tenant, subscription: None,  # the request function is pushed to
             now=utc_now,
         )
+        archives = cloud_backups.archives_of(cloud.place, cloud.stack)
         router = RouterService(
             process,
             recorder,
@@ -164,6 +162,7 @@ class RouterProcess:
                 conversation=PubSubConversation(cloud.channel, cloud.pubsub_place, TOPICS),
                 ingest=ingest,
                 jobs=[by_schedule(job) for job in JOBS],
+                backups=cloud_backups.told_of(archives, cloud.place),
             ),
             {},
         )
@@ -250,26 +249,17 @@ class Function:
         cloud = Cloud(read_settings({"data_dir": "."}), read_cloud_settings())
         try:
             process = await cloud.open()
+            handle = functions.run_once(process).guard(self._handler(process, cloud))
         except BaseException:
             await cloud.stack.aclose()
             raise
-        handle = functions.run_once(process).guard(self._handler(process, cloud.place))
         return PushEndpoint(handle, cloud.publisher, source=f"/functions/{self._name}", now=utc_now)
 
-    def _handler(self, process: Process, place: CloudSettings) -> Handle:
+    def _handler(self, process: Process, cloud: Cloud) -> Handle:
         if self._name == "backup":
-            return functions.backup_handler(exports(place), {})  # the bucket's rules thin them out
+            archives = cloud_backups.archives_of(cloud.place, cloud.stack)
+            return functions.backup_handler(archives, {})  # the bucket's rules thin them out
         return functions.handlers(process)[self._name]
-
-
-def exports(place: CloudSettings) -> FirestoreExports:
-    """Backups of both databases. Raises `Unavailable` where no bucket is named."""
-    if not place.backup_bucket:
-        raise Unavailable("PENSTOCK_BACKUP_BUCKET is not set: name a bucket such as gs://acme-backups.")
-    bucket = place.backup_bucket.rstrip("/")
-    databases: dict[Kind, str] = {"data": place.database, "data-keys": place.keys_database}
-    places = {kind: Place(database=name, prefix=f"{bucket}/{kind}") for kind, name in databases.items()}
-    return FirestoreExports(export.connect(place.firestore_emulator), place.project, places)
 
 
 def _received(tenant: str, message: Message) -> Envelope:

@@ -45,4 +45,7 @@ def read_cloud_settings(environment: Mapping[str, str] | None = None) -> CloudSe
             raise Invalid(f"{variable} is not set; a process in the cloud needs it.")
     if not Path(found["master_key_file"]).is_file():
         raise Invalid(f"PENSTOCK_MASTER_KEY_FILE: there is no file {found['master_key_file']}.")
+    bucket = found.get("backup_bucket", "gs://")
+    if not bucket.startswith("gs://"):
+        raise Invalid(f"PENSTOCK_BACKUP_BUCKET is {bucket!r}; use a bucket such as gs://acme-backups.")
     return CloudSettings(**found)

@@ -27,6 +27,10 @@ from google.longrunning import operations_pb2
 from events.words import Invalid, Record, Unavailable
 from functions.backup.manifest import KINDS, Archive, Kind
 
+_NO_ADMIN_API = (
+    "What answers for Firestore here exports nothing: its emulator has no Admin API. Take backups of a "
+    "database of Google's."
+)
 _HOST: Final = "firestore.googleapis.com:443"
 _PASSING: Final = (
     errors.Aborted,
@@ -113,6 +117,8 @@ class FirestoreExports:
             return await self._ended(begun)
         except _PASSING:
             return None
+        except errors.MethodNotImplemented as error:
+            raise Invalid(_NO_ADMIN_API) from error
         except errors.GoogleAPICallError as error:
             raise Invalid(f"Firestore did not export the databases: {error.message}") from error
 
@@ -184,6 +190,8 @@ class FirestoreExports:
                     ours = told.output_uri_prefix.startswith(f"{place.prefix}/")
                     if ours and operation.done and not operation.error.code:
                         found.append(_archive(kind, place, told))
+        except errors.MethodNotImplemented as error:
+            raise Invalid(_NO_ADMIN_API) from error
         except errors.GoogleAPICallError as error:
             raise Unavailable(f"Firestore did not list its exports: {error.message}") from error
         return sorted(found, key=lambda archive: (archive.backup_id, archive.kind))

@@ -18,21 +18,32 @@ class PubSubConversation:
         self._topics = topics
 
     def watch(self) -> "Onlooker":
-        """Every message from the moment it is first asked for one."""
+        """Every message from the moment it is ready."""
         return Onlooker(self._channel, self._place, self._topics)
 
 
 class Onlooker:
-    """One who looks on. Raises `Unavailable` where a topic cannot be watched."""
+    """One who looks on, from `ready` on or from the first message that is asked for. Raises `Unavailable`
+    where a topic cannot be watched.
+    """
 
     def __init__(self, channel: Channel, place: Place, topics: Sequence[str]) -> None:
         self._watching = watching(channel, place, topics)
+        self._watch: Watch | None = None
         self._stack = AsyncExitStack()
 
+    async def ready(self) -> None:
+        """Makes the subscriptions."""
+        await self._begun()
+
     async def __aiter__(self) -> AsyncIterator[Message]:
-        watch: Watch = await self._stack.enter_async_context(self._watching)
-        async for message in watch:
+        async for message in await self._begun():
             yield message
+
+    async def _begun(self) -> Watch:
+        if self._watch is None:
+            self._watch = await self._stack.enter_async_context(self._watching)
+        return self._watch
 
     async def aclose(self) -> None:
         """Deletes the subscriptions."""

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 import msgspec
 
+from events.words import Invalid
 from services.cli import options, platform, show
 from services.runtime import backups
 from services.runtime.settings import default_data_dir
@@ -21,6 +22,18 @@ COLUMNS = {
     "verified_at": "VERIFIED",
 }
 UNITS = ((86_400, "d"), (3600, "h"), (60, "min"), (1, "s"))
+
+
+IN_A_BUCKET = """\
+{bucket} holds exports of Firestore, and only Firestore brings them back, each into a new database:
+
+  gcloud firestore databases create --database=NEW-DATA --location=LOCATION
+  gcloud firestore import {bucket}/data/{backup} --database=NEW-DATA
+  gcloud firestore databases create --database=NEW-KEYS --location=LOCATION
+  gcloud firestore import {bucket}/data-keys/{backup} --database=NEW-KEYS
+
+Then start every process with PENSTOCK_DATABASE=NEW-DATA and PENSTOCK_KEYS_DATABASE=NEW-KEYS; docs/cloud.md
+says more."""
 
 
 class _Taken(msgspec.Struct):
@@ -38,6 +51,9 @@ def command() -> None:
     The platform takes a backup every half hour, of one moment, while it serves. It has two archives: the
     data, and the wrapped data keys, which are kept for a shorter time, so that what was erased is gone.
     The master key is in neither: keep a copy of it in another place.
+
+    On Google Cloud the archives are exports in the bucket PENSTOCK_BACKUP_BUCKET; they are brought back with
+    gcloud, which verify and restore tell.
     """
 
 
@@ -93,6 +109,7 @@ def verify(
     Its manifest is authentic, its files are whole, the ledger adds up, nothing in it is there twice, and
     sealed bodies open. No platform has to run. The scratch folder is made in $TMPDIR.
     """
+    _check_no_bucket(folder or _named_bucket(), backup)
     home = Path(data_dir or os.environ.get("PENSTOCK_DATA_DIR") or default_data_dir(os.environ))
     place = Path(folder) if folder else backups.folder_of(home, os.environ.get("PENSTOCK_BACKUP_DIR"))
     key = Path(master_key) if master_key else home / backups.MASTER_KEY
@@ -110,7 +127,7 @@ def verify(
     "folder",
     metavar="DIR",
     required=True,
-    envvar="PENSTOCK_BACKUP_DIR",
+    envvar=("PENSTOCK_BACKUP_DIR", "PENSTOCK_BACKUP_BUCKET"),
     help="The folder of backups.",
 )
 @click.option(
@@ -136,6 +153,7 @@ def restore(
     Nothing is overwritten. What was erased after the backup was taken stays erased. No platform has to
     run; the one of the backup must not, or requests would be run by both.
     """
+    _check_no_bucket(folder, backup)
     proof = asyncio.run(
         backups.restore(
             Path(folder),
@@ -150,6 +168,17 @@ def restore(
     else:
         click.echo(f"{proof.backup_id} is back in {data_dir}: {_found(proof)}.")
         click.echo(f"Start it: penstock up --data-dir {data_dir}")
+
+
+def _named_bucket() -> str:
+    """Where the environment says backups lie, unless it names a folder."""
+    return "" if os.environ.get("PENSTOCK_BACKUP_DIR") else os.environ.get("PENSTOCK_BACKUP_BUCKET", "")
+
+
+def _check_no_bucket(place: str, backup: str | None) -> None:
+    """Raises `Invalid` with what to do instead."""
+    if place.startswith("gs://"):
+        raise Invalid(IN_A_BUCKET.format(bucket=place.rstrip("/"), backup=backup or "BACKUP"))
 
 
 def _found(proof: backups.Proof) -> str:

@@ -199,3 +199,13 @@ async def test_a_list_that_cannot_be_had_is_told(server: AdminServer, exports: F
     server.will(GRPC.UNAVAILABLE)
     with pytest.raises(Unavailable, match="did not list its exports"):
         await exports.kept()
+
+
+async def test_an_emulator_is_told_from_a_failure(server: AdminServer, exports: FirestoreExports) -> None:
+    server.will(GRPC.UNIMPLEMENTED, GRPC.UNIMPLEMENTED)
+    failed = await told(exports)
+
+    assert isinstance(failed, BackupFailed)
+    assert "its emulator has no Admin API" in failed.reason
+    with pytest.raises(Invalid, match="its emulator has no Admin API"):
+        await exports.kept()

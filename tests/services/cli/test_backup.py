@@ -55,3 +55,18 @@ async def test_a_backup_is_proven_and_brought_back_by_commands_alone(
 
 def test_where_backups_lie_has_to_be_said(tmp_path: Path) -> None:
     assert "--from" in penstock("backup", "restore", "--data-dir", str(tmp_path / "new")).err
+
+
+@pytest.mark.parametrize("how", [("verify",), ("restore", "--data-dir", "new")], ids=["verify", "restore"])
+@pytest.mark.parametrize("named", ["--from", "PENSTOCK_BACKUP_BUCKET"])
+def test_exports_in_a_bucket_are_brought_back_by_gcloud(how: tuple[str, ...], named: str) -> None:
+    bucket = "gs://acme-backups/penstock/"
+    if named == "--from":
+        ended = penstock("backup", *how, "--from", bucket)
+    else:
+        ended = penstock("backup", *how, "20270301T120000Z-00000001", PENSTOCK_BACKUP_BUCKET=bucket)
+
+    backup = "BACKUP" if named == "--from" else "20270301T120000Z-00000001"
+    for kind in ("data", "data-keys"):
+        assert f"gcloud firestore import gs://acme-backups/penstock/{kind}/{backup} --database=" in ended.err
+    assert 1 == ended.code

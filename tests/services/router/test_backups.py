@@ -93,6 +93,32 @@ async def test_one_that_takes_long_is_named_and_goes_on(clock: Clock) -> None:
     assert {told["id"]} == {archive.backup_id for archive in await archives.kept()}
 
 
+async def test_it_is_not_asked_for_before_its_end_can_be_heard(clock: Clock) -> None:
+    class Slow(Watched):
+        """A bus that is heard only once a watch is ready."""
+
+        def watch(self) -> Any:
+            opened, heard = super().watch(), self.published
+
+            class Opening:
+                async def ready(self) -> None:
+                    assert [] == heard
+
+                def __aiter__(self) -> Any:
+                    return opened
+
+                async def aclose(self) -> None:
+                    await opened.aclose()
+
+            self.opened = Opening()
+            return self.opened
+
+    bus = Slow(clock)
+    await api(bus, MemoryArchives(lambda kind: 7, clock), clock, wait_s=0.01).run(CALL)
+
+    assert 1 == len(bus.published)
+
+
 async def test_the_end_of_another_backup_is_not_taken_for_its_own(clock: Clock) -> None:
     bus, archives = Watched(clock), MemoryArchives(lambda kind: 7, clock)
     running = asyncio.create_task(api(bus, archives, clock, wait_s=0.2).run(CALL))
