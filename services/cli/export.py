@@ -1,8 +1,15 @@
-"""Writes the files that are made from the source; they are committed, and a test proves them current."""
+"""Writes the files that are made from the source; they are committed, and a test proves them current.
 
+With `--release` it also pins the schemas of all events as released.
+"""
+
+import json
+import sys
 from pathlib import Path
 
 from events import export
+from events.release import PATH, broken, pinned
+from events.words import Invalid
 from services.cli import reference
 
 
@@ -39,6 +46,32 @@ def _read(path: Path) -> str | None:
     return path.read_text(encoding="utf-8") if path.exists() else None
 
 
+def pins(root: Path) -> dict[str, str]:
+    """The digest of every released version of an event under `root`, by type."""
+    released: dict[str, str] = json.loads((root / PATH).read_text(encoding="utf-8"))
+    return released
+
+
+def release(root: Path) -> list[str]:
+    """Pins the versions that have no pin yet; returns their types. Raises `Invalid` where a released one is
+    not as it was.
+    """
+    before = pins(root)
+    if told := broken(before):
+        raise Invalid(" ".join(told))
+    after = pinned(before)
+    (root / PATH).write_text(json.dumps(after, indent=2) + "\n", encoding="utf-8")
+    return [name for name in after if name not in before]
+
+
+def main(arguments: list[str], root: Path) -> None:
+    """Prints what was written, and what was pinned."""
+    for path in write(root):
+        print(path)
+    if "--release" in arguments:
+        for name in release(root):
+            print(f"{name} is released")
+
+
 if __name__ == "__main__":
-    for touched_path in write(Path(__file__).parents[2]):
-        print(touched_path)
+    main(sys.argv[1:], Path(__file__).parents[2])
