@@ -6,6 +6,7 @@ from contextlib import suppress
 from datetime import datetime
 from typing import TypeAlias, TypeVar
 
+from events.backup import BackupFailed
 from events.envelope import Envelope
 from events.jobs import JobDue, JobRecord
 from events.words import PenstockError
@@ -31,7 +32,8 @@ class RunOnce:
         """A handler that runs each slot of a job once, and returns nothing for all other starts.
 
         The run is recorded before and after. What the handler raises is raised, so that the message comes
-        again; so is `Unavailable` where the record cannot be read or written.
+        again; so is `Unavailable` where the record cannot be read or written. A handler that says that it
+        failed has failed, and its message does not come again.
         """
 
         async def guarded(envelope: Envelope) -> Sequence[T]:
@@ -54,7 +56,7 @@ class RunOnce:
             with suppress(PenstockError):  # the one to be told is the other
                 await self._end(due.job, envelope.id, _problem(error))
             raise
-        await self._end(due.job, envelope.id)
+        await self._end(due.job, envelope.id, _told_in(events))
         return events
 
     async def _judge(self, due: JobDue, event: str) -> Verdict:
@@ -66,6 +68,12 @@ class RunOnce:
 
     async def _end(self, job: str, event: str, problem: str = "") -> None:
         await change(self._runs, job, lambda record: (ended(record, event, self._now(), problem), None))
+
+
+def _told_in(events: Sequence[object]) -> str:
+    """Why a run failed, where it says so by an event; "" where it did not."""
+    failed = next((event for event in events if isinstance(event, BackupFailed)), None)
+    return "" if failed is None else failed.reason[:LONGEST_PROBLEM] or "It says no reason."
 
 
 def _problem(error: Exception) -> str:

@@ -5,6 +5,7 @@ from itertools import count
 import pytest
 from msgspec.structs import replace
 
+from events.backup import BackupFailed
 from events.catalog import EVERY_MINUTE, Job
 from events.envelope import Envelope, wrap
 from events.jobs import JobDue, JobRecord, JobRun, Missed
@@ -127,3 +128,18 @@ async def test_a_process_may_stop_at_any_step_of_a_run(job_runs: JobRuns, clock:
             assert (stopped.id, "finished") == (record.runs[0].event, record.runs[0].outcome), life.last_call
         if over:
             return
+
+
+@pytest.mark.parametrize("reason", ["The bucket is gone.", "x" * 1_000, ""], ids=["short", "long", "none"])
+async def test_a_backup_that_says_it_failed_is_recorded_as_failed_and_why(
+    job_runs: JobRuns, clock: Clock, reason: str
+) -> None:
+    async def fails(envelope: Envelope) -> list[BackupFailed]:
+        return [BackupFailed(backup_id="1", reason=reason)]
+
+    envelope = wrap(due(JOB, SLOT), id="e1", source="/test", time=clock())
+    said = await RunOnce(job_runs, clock).guard(fails)(envelope)
+    (run,) = (await job_runs.get(JOB.name))[0].runs
+
+    assert [reason] == [event.reason for event in said]
+    assert ("failed", reason[:300] or "It says no reason.") == (run.outcome, run.problem)

@@ -65,6 +65,23 @@ async def test_a_job_that_is_started_by_hand_runs_and_tells_how_it_ended(platfor
     assert [] == found["missed"]
 
 
+async def test_a_backup_that_fails_is_a_failed_run_with_its_reason(tmp_path: Path, engine: Upstream) -> None:
+    (tmp_path / "file").write_text("in the way")
+    settings = {"config": config_file(tmp_path, engine.url), "backup_dir": str(tmp_path / "file" / "backups")}
+    async with running(tmp_path, job_every_s=NEVER_S, **settings) as platform:
+        await platform.admin("POST", "/jobs/take-backup/run")
+
+        async def has_ended() -> bool:
+            last = (await listed(platform, "take-backup"))["last"]
+            return last is not None and last["outcome"] != "running"
+
+        await eventually(has_ended)
+        last = (await listed(platform, "take-backup"))["last"]
+
+    assert "failed" == last["outcome"]
+    assert last["problem"].startswith("Nothing can be kept in")
+
+
 async def test_a_pause_survives_a_restart_and_is_no_matter_to_a_start_by_hand(
     tmp_path: Path, engine: Upstream
 ) -> None:
