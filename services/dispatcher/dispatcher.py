@@ -12,6 +12,7 @@ from events.envelope import Envelope, Event
 from events.inference import InferenceRouted
 from events.jobs import JobDue
 from events.requests import Versioned
+from events.usage import Completed
 from events.words import Conflict, Invalid, PenstockError
 from functions.request.lifecycle import claim, release
 from services.dispatcher.choice import among_first, next_turn
@@ -162,6 +163,7 @@ class Dispatcher:
         def ended(task: asyncio.Task[None]) -> None:
             self._runs.pop(task, None)
             self.tally.ended(claimed.document, run.completed)
+            self._count(run.completed)
             self._tenants[tenant] -= 1
             if run.waits_again:
                 self._waiting.add([(tenant, lane)])
@@ -170,6 +172,11 @@ class Dispatcher:
                 log.error("the run of %s broke off: %s", claimed.document.id, error, exc_info=error)
 
         task.add_done_callback(ended)
+
+    def _count(self, done: Completed | None) -> None:
+        metrics = self._ports.metrics
+        if metrics is not None and done is not None:
+            metrics.ended(done.model, done.outcome, done.usage, done.duration_ms / 1000, None)
 
     async def stop(self, grace_s: float) -> None:
         """Lets runs end for `grace_s`, then gives the rest back to the queue."""

@@ -8,7 +8,7 @@ from typing import Protocol
 from events.bus import Publisher
 from events.config import Config
 from events.requests import LARGEST_BODY, RequestDocument, Versioned
-from events.words import Lane
+from events.words import Lane, Usage
 from services.pool.pool import Pool
 from services.requests.waiters import Waiters
 from services.usage.recorder import UsageRecorder
@@ -71,6 +71,15 @@ class Sealer(Protocol):
         """The clear form."""
 
 
+class Metrics(Protocol):
+    """What is counted for whoever asks how it goes."""
+
+    def ended(
+        self, model: str, outcome: str, usage: Usage, duration_s: float, first_byte_s: float | None
+    ) -> None:
+        """An attempt ended."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pace:
     """The dispatcher's settings. Times in seconds.
@@ -116,3 +125,4 @@ class Ports:
     owner: str
     pace: Pace
     waiters: Waiters = field(default_factory=Waiters)
+    metrics: Metrics | None = None

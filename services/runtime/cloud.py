@@ -34,11 +34,15 @@ from services.adapters.pubsub.push import PushEndpoint
 from services.configuration.feed import ConfigFeed
 from services.delivery.consumer import Consumer
 from services.delivery.handling import Handle
+from services.dispatcher.dispatcher import Dispatcher
 from services.embedded.ingest import LocalIngest, ingest_envelope
 from services.embedded.workers import Workers
 from services.jobs.slots import by_schedule
+from services.router.health import Check
+from services.router.metrics import Metrics
 from services.runtime import cloud_backups, functions
 from services.runtime.cloud_settings import CloudSettings, read_cloud_settings
+from services.runtime.probes import Probes
 from services.runtime.process import Process, utc_now
 from services.runtime.serving import RouterService, Surroundings
 from services.runtime.settings import Settings, read_settings
@@ -165,6 +169,7 @@ class RouterProcess:
                 backups=cloud_backups.told_of(archives, cloud.place),
             ),
             {},
+            {"workers": cloud.workers.missing},
         )
         cloud.stack.push_async_callback(self._drain, router)
         await router.listen()
@@ -185,22 +190,25 @@ class DispatcherProcess:
 
     def __init__(self, settings: Settings, place: CloudSettings) -> None:
         self._cloud = Cloud(settings, place)
+        self._probes: Probes | None = None
         self._grace_s = 0.0
 
-    async def start(self) -> None:
+    async def start(self) -> Probes:
         """Opens everything and begins. What fails undoes the rest."""
         try:
-            await self._start()
+            return await self._start()
         except BaseException:
             await self._cloud.stack.aclose()
             raise
 
-    async def _start(self) -> None:
+    async def _start(self) -> Probes:
         cloud = self._cloud
         process = await cloud.open()
         recorder = process.recorder("/dispatcher")
         cloud.stack.push_async_callback(recorder.close)
-        dispatcher = functions.dispatcher(process, recorder)
+        metrics = Metrics({"unreadable_requests": lambda: process.stores.requests.unreadable})
+        dispatcher = functions.dispatcher(process, recorder, metrics)
+        probes = await self._probe(process, dispatcher, metrics)
         cloud.stack.push_async_callback(lambda: dispatcher.stop(self._grace_s))
         feeds = [one for one in subscriptions() if one.consumer == "dispatcher"]
         inbox = PubSubInbox(cloud.channel, cloud.pubsub_place, feeds)
@@ -211,9 +219,25 @@ class DispatcherProcess:
             consumer = Consumer(inbox, cloud.publisher, feed, handle, source="/dispatcher")
             cloud.workers.start(consumer.run(), feed.name)
         cloud.workers.start(functions.pressure_reporter(process, dispatcher).run(), "pressure")
+        return probes
+
+    async def _probe(self, process: Process, dispatcher: Dispatcher, metrics: Metrics) -> Probes:
+        """First: where the port is taken, nothing has been run."""
+        metrics.gauges["queue_running"] = lambda: dispatcher.running
+        checks: dict[str, Check] = {
+            "store": process.store_answers,
+            "workers": self._cloud.workers.missing,
+            "dispatcher": dispatcher.missing,
+        }
+        self._probes = probes = Probes(process.settings, metrics, checks)
+        self._cloud.stack.push_async_callback(probes.close)
+        await probes.listen()
+        return probes
 
     async def stop(self) -> None:
         """Lets runs end within `drain_s`, and gives the rest back."""
+        if self._probes is not None:
+            self._probes.drain()
         self._grace_s = self._cloud.settings.drain_s
         await self._cloud.stack.aclose()
 

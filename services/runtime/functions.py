@@ -18,6 +18,7 @@ from services.adapters.memory.attempt_counts import NoAttemptCounts
 from services.delivery.handling import Handle
 from services.dispatcher import pressure
 from services.dispatcher.dispatcher import Dispatcher
+from services.dispatcher.ports import Metrics
 from services.dispatcher.ports import Ports as DispatcherPorts
 from services.jobs.once import RunOnce
 from services.pool.sse import read_answer
@@ -73,8 +74,8 @@ def backup_handler(archives: backup.Archives, keep: Mapping[Kind, Keep]) -> Hand
     return partial(backup.handle, ports=backup.Ports(archives=archives, keep=keep))
 
 
-def dispatcher(process: Process, recorder: UsageRecorder) -> Dispatcher:
-    """The dispatcher; it records its attempts with `recorder`."""
+def dispatcher(process: Process, recorder: UsageRecorder, metrics: Metrics | None = None) -> Dispatcher:
+    """The dispatcher; it records its attempts with `recorder`, and counts them in `metrics`."""
     stores = process.stores
     ports = DispatcherPorts(
         requests=stores.requests,
@@ -88,6 +89,7 @@ def dispatcher(process: Process, recorder: UsageRecorder) -> Dispatcher:
         owner=process.producer,
         pace=process.pace(),
         waiters=process.waiters,
+        metrics=metrics,
     )
     return Dispatcher(ports, Random(secrets.randbits(64)))  # noqa: S311  (spreads claims, guards nothing)
 

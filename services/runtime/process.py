@@ -42,6 +42,11 @@ class Process:
     waiters: Waiters = field(default_factory=Waiters)
     now: Callable[[], datetime] = utc_now
 
+    async def store_answers(self) -> str | None:
+        """What readiness asks: raises `Unavailable` where the store does not."""
+        await self.stores.keys.revision()
+        return None
+
     def recorder(self, source: str) -> UsageRecorder:
         """The usage records of this process; `source` names who makes the attempts."""
         settings, usual = self.settings, self.lingers

@@ -1,7 +1,6 @@
 """The router with all it needs: HTTP in front, exchanges behind it, metrics on a port of their own."""
 
 import asyncio
-import errno
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -9,11 +8,10 @@ from dataclasses import dataclass
 from starlette.routing import BaseRoute
 
 from events.catalog import Job
-from events.words import Conflict, Invalid
+from events.words import Conflict
 from functions.request.admission import CHAT
 from services.embedded.workers import Workers
-from services.front.front import Front
-from services.front.limits import Budget, Limits
+from services.front.limits import Budget
 from services.router.admin import AdminApi, Conversation, Ingest
 from services.router.advice import AdviceApi
 from services.router.api import PublicApi, application
@@ -34,9 +32,9 @@ from services.router.keyring import KeyRing
 from services.router.metrics import Metrics
 from services.router.queue import RequestQueue
 from services.router.router import Router
+from services.runtime.listening import make_front, take_port, url_at
 from services.runtime.process import Process
 from services.usage.recorder import UsageRecorder
-from services.wire.errors import render_refusal
 
 KEY_POLL_S = 5.0
 METRICS_PORT = 9090
@@ -77,10 +75,10 @@ class RouterService:
         )
         self._cache = AnswerCache(self._cache_ports(recorder))
         self._ring = KeyRing(process.stores.keys, clock=time.monotonic, grace_s=process.settings.key_grace_s)
-        self._health = Health({"store": self._store_answers, **(checks or {})})
+        self._health = Health({"store": process.store_answers, **(checks or {})})
         self._router = self._make_router(surroundings)
-        self._front = self._make_front(self._router, self._budget)
-        self._exposition = self._make_front(Exposition(self._metrics), Budget(2**20))
+        self._front = make_front(process.settings, self._router, self._budget)
+        self._exposition = make_front(process.settings, Exposition(self._metrics), Budget(2**20))
         gauges.update(
             in_flight=lambda: len(self._exchanges.open),
             connections=lambda: self._front.connections,
@@ -88,11 +86,6 @@ class RouterService:
             cached_bytes=lambda: self._cache.used,
             unreadable_requests=lambda: process.stores.requests.unreadable,
         )
-
-    def _make_front(self, endpoint: Router | Exposition, budget: Budget) -> Front:
-        settings = self._process.settings
-        limits = Limits(body=settings.max_body_bytes, stalled_s=settings.stalled_client_timeout_s)
-        return Front(endpoint, render_refusal=render_refusal, limits=limits, budget=budget)
 
     def _make_router(self, surroundings: Surroundings) -> Router:
         process, stores = self._process, self._process.stores
@@ -135,40 +128,25 @@ class RouterService:
             routes += DeadLettersApi(gate, given.dead_letters).routes()
         return routes
 
-    async def _store_answers(self) -> str | None:
-        await self._process.stores.keys.revision()
-        return None
-
     async def listen(self) -> None:
         """Takes the ports and serves; `url` and `metrics_url` are known from now on. Raises `Conflict` where
         a port is taken, `Invalid` where none can be.
         """
         settings = self._process.settings
-        port = await self._listen(self._front, settings.host, settings.port, "--port")
+        port = await take_port(self._front, settings.host, settings.port, "--port")
         metrics_port = await self._listen_for_metrics()
-        self.url, self.metrics_url = _url(settings.host, port), _url(settings.metrics_host, metrics_port)
+        self.url, self.metrics_url = url_at(settings.host, port), url_at(settings.metrics_host, metrics_port)
 
     async def _listen_for_metrics(self) -> int:
         """On the port asked for; where none was, on the usual one or any that is free."""
         settings, option = self._process.settings, "--metrics-port"
         host, asked = settings.metrics_host, settings.metrics_port
         if asked is not None:
-            return await self._listen(self._exposition, host, asked, option)
+            return await take_port(self._exposition, host, asked, option)
         try:
-            return await self._listen(self._exposition, host, METRICS_PORT, option)
+            return await take_port(self._exposition, host, METRICS_PORT, option)
         except Conflict:
-            return await self._listen(self._exposition, host, 0, option)
-
-    async def _listen(self, front: Front, host: str, port: int, option: str) -> int:
-        try:
-            return await front.listen(host, port)
-        except OSError as error:
-            if error.errno == errno.EADDRINUSE:
-                raise Conflict(
-                    f"The port {port} on {host} is taken. Stop what uses it, or choose another with {option} "
-                    "(0 takes any free one)."
-                ) from error
-            raise Invalid(f"Nothing can listen on {host}, port {port}: {error.strerror or error}.") from error
+            return await take_port(self._exposition, host, 0, option)
 
     def start(self, workers: Workers) -> None:
         """Begins what runs beside the calls."""
@@ -213,9 +191,3 @@ class RouterService:
         await self._router.close()
         await closing
         await self._exposition.close(0)
-
-
-def _url(host: str, port: int) -> str:
-    """The address a client on this machine uses."""
-    reached = "127.0.0.1" if host in ("0.0.0.0", "::") else host  # noqa: S104
-    return f"http://{f'[{reached}]' if ':' in reached else reached}:{port}"

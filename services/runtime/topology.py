@@ -116,10 +116,11 @@ class Topology:
             "PENSTOCK_ADMIN_KEY_HASH": digest(admin_key),
             "PENSTOCK_LOG_LEVEL": self._settings.log_level,
         }
-        port = self._settings.port or free_port()
         serve = (sys.executable, "-P", "-m", "services.cli.main", "serve")
-        self._add("router", (*serve, "router", "--port", str(port)), environment, logs, port)
-        self._add("dispatcher", (*serve, "dispatcher"), environment, logs, None)
+        listening = {"router": (self._settings.host, self._settings.port), "dispatcher": ("127.0.0.1", 0)}
+        for name, (host, wished) in listening.items():
+            port = wished or free_port()
+            self._add(name, (*serve, name, "--host", host, "--port", str(port)), environment, logs, port)
         for name in FUNCTIONS:
             port = free_port()
             command = (sys.executable, "-P", "-m", "functions_framework", *_source(name), f"--port={port}")

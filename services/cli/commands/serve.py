@@ -3,7 +3,6 @@
 import asyncio
 import os
 import signal
-from collections.abc import Mapping
 from typing import Protocol
 
 import click
@@ -24,6 +23,12 @@ class Process(Protocol):
         """Ends what is under way, and closes everything."""
 
 
+_port = click.option(
+    "--port", type=click.IntRange(0, 65535), help="Where to listen [default: $PORT, else 4747]."
+)
+_host = click.option("--host", help="The address to listen on [default: all].")
+
+
 @click.group()
 def command() -> None:
     """Run one process of a platform on Google Cloud: the router or the dispatcher.
@@ -34,30 +39,32 @@ def command() -> None:
 
 
 @command.command()
-@click.option("--port", type=click.IntRange(0, 65535), help="Where to listen [default: $PORT, else 4747].")
-@click.option("--host", help="The address to listen on [default: all].")
+@_port
+@_host
 def router(port: int | None, host: str | None) -> None:
     """The router: OpenAI's API over HTTPS."""
     from services.runtime.cloud import RouterProcess  # noqa: PLC0415  (Google's clients take a second)
     from services.runtime.cloud_settings import read_cloud_settings  # noqa: PLC0415
 
-    listen = {"port": port if port is not None else os.environ.get("PORT"), "host": host or "0.0.0.0"}  # noqa: S104
-    settings = _prepared(listen)
-    run(until_stopped(RouterProcess(settings, read_cloud_settings())))
+    run(until_stopped(RouterProcess(_prepared(port, host), read_cloud_settings())))
 
 
 @command.command()
-def dispatcher() -> None:
-    """The dispatcher: runs queued requests on the pool."""
+@_port
+@_host
+def dispatcher(port: int | None, host: str | None) -> None:
+    """The dispatcher: runs queued requests on the pool. Nobody calls it but probes: it answers them at
+    /health and /ready, and Prometheus at /metrics.
+    """
     from services.runtime.cloud import DispatcherProcess  # noqa: PLC0415
     from services.runtime.cloud_settings import read_cloud_settings  # noqa: PLC0415
 
-    settings = _prepared({})
-    run(until_stopped(DispatcherProcess(settings, read_cloud_settings())))
+    run(until_stopped(DispatcherProcess(_prepared(port, host), read_cloud_settings())))
 
 
-def _prepared(given: Mapping[str, object]) -> Settings:
-    settings = read_settings({**given, "data_dir": "."})  # nothing is kept on this machine
+def _prepared(port: int | None, host: str | None) -> Settings:
+    listen = {"port": port if port is not None else os.environ.get("PORT"), "host": host or "0.0.0.0"}  # noqa: S104
+    settings = read_settings({**listen, "data_dir": "."})  # nothing is kept on this machine
     set_up_logs(settings.log_level)
     return settings
 

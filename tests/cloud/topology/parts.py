@@ -57,8 +57,6 @@ class Parts:
         return [*found, *(worker for pid in found for worker in _children(pid))]
 
     def _is(self, name: str, pid: int) -> bool:
-        if name == "dispatcher":
-            return _command(pid)[-2:] == ["serve", "dispatcher"]
         port = str(self.ports[name])
         return bool({port, f"--port={port}"} & set(_command(pid)))
 

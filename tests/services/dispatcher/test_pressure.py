@@ -18,7 +18,7 @@ from tests.services.dispatcher.world import World
 from tests.support.client import PATIENCE_S
 from tests.support.clock import now
 from tests.support.upstream import Upstream, answers, resets, waits_for
-from tests.support.wire import completion, usage
+from tests.support.wire import MODEL, completion, problem, usage
 
 pytestmark = pytest.mark.anyio
 
@@ -234,3 +234,15 @@ async def until(world: World, count: int) -> None:
     async with asyncio.timeout(PATIENCE_S):
         while len(told(world)) < count:
             await asyncio.sleep(0.001)
+
+
+async def test_every_attempt_is_counted_by_how_it_ended(world: World, engine: Upstream) -> None:
+    engine.will(answers(problem(), 500), answers(completion(usage=usage(7, 3))))
+    name = await world.submit()
+    dispatcher = await world.dispatch()
+    await world.ends(name)
+    await dispatcher.stop(PATIENCE_S)
+    counted = world.metrics.models[MODEL]
+
+    assert {"engine_error": 1, "finished": 1} == counted.outcomes
+    assert 3 == counted.output_tokens

@@ -31,6 +31,7 @@ from services.dispatcher.dispatcher import Dispatcher
 from services.dispatcher.ports import Pace, Ports
 from services.pool.pool import Pool
 from services.requests.waiters import Waiters
+from services.router.metrics import Metrics
 from services.router.queue import RequestQueue
 from services.sealing.sealer import Sealer
 from services.usage.recorder import Lingers, UsageRecorder
@@ -165,6 +166,7 @@ class World:
     config: Config
     pace: Pace
     waiters: Waiters = field(default_factory=Waiters)
+    metrics: Metrics = field(default_factory=lambda: Metrics({}))
     dispatchers: list[Dispatcher] = field(default_factory=list)
 
     def ports(self, owner: str = "d1") -> Ports:
@@ -180,6 +182,7 @@ class World:
             owner=owner,
             pace=self.pace,
             waiters=self.waiters,
+            metrics=self.metrics,
         )
 
     def queue(self) -> RequestQueue:
