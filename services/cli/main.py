@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import click
 
 from services.cli.ours import ForeignPackage, check_packages
-from services.cli.version import version
+from services.runtime.version import version
 
 COMMANDS = {
     "up": "Start the whole platform on this machine.",

@@ -22,9 +22,9 @@ from services.adapters.sqlite.backup import copy
 from services.adapters.sqlite.data_keys import DATA_KEYS
 from services.adapters.sqlite.database import Schema
 from services.adapters.sqlite.schema import DATA
-from services.cli.version import version
 from services.router.backups import Backups
 from services.runtime.settings import Settings
+from services.runtime.version import version
 from services.sealing.sealer import Sealer
 
 FILES: Mapping[Kind, str] = {"data": "data.db", "data-keys": "data-keys.db"}

@@ -16,11 +16,11 @@ from msgspec.structs import asdict
 
 from events.words import Invalid
 from services.cli import options
-from services.cli.version import version
 from services.runtime.local import LocalPlatform, Started
 from services.runtime.logs import set_up_logs
 from services.runtime.memory import settle
 from services.runtime.settings import Settings, default_data_dir, read_settings
+from services.runtime.version import version
 
 if TYPE_CHECKING:
     from services.runtime.topology import Topology

@@ -7,9 +7,9 @@ import sys
 from pathlib import Path
 
 from services.cli.ours import ROOT
-from services.cli.version import version
+from services.runtime.version import version
 
-ASK = "from services.cli.version import version; print(version())"
+ASK = "from services.runtime.version import version; print(version())"
 
 
 def test_a_repository_knows_its_version() -> None:
@@ -17,7 +17,7 @@ def test_a_repository_knows_its_version() -> None:
 
 
 def test_packages_that_were_copied_alone_do_not(tmp_path: Path) -> None:
-    shutil.copytree(ROOT / "services" / "cli", tmp_path / "services" / "cli")
+    shutil.copytree(ROOT / "services" / "runtime", tmp_path / "services" / "runtime")
     shutil.copy(ROOT / "services" / "__init__.py", tmp_path / "services")
     told = subprocess.check_output(
         [sys.executable, "-P", "-c", ASK], env=os.environ | {"PYTHONPATH": str(tmp_path)}, text=True
