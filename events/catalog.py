@@ -61,13 +61,18 @@ class EventRow(Record):
         return topic_by_type(type_of(self.event))
 
 
+JOB_RETRY = Retry(attempts=20)  # a store may be away for an hour, and a daily job has but one start
+LONG_JOB_RETRY = Retry(ack_deadline_s=600, attempts=20)  # the longest deadline Pub/Sub has
+
+
 class Job(Record):
     """Something a schedule starts, by a `JobDue` on its topic.
 
     `schedule`: when, in the five fields of cron, by the clock of `zone`. `every_s`: besides, again and again
     from each of these times to the next; only a scheduler of ours does that, because the finest step of
     Cloud Scheduler is a minute. So a job has to get by with its schedule alone. `late_s`: how late a run may
-    still begin; None: until the next one is due. A start that comes later counts as missed.
+    still begin; None: until the next one is due. A start that comes later counts as missed. `retry`: what a
+    run may take before it is thought dead, and how often it is tried.
     """
 
     name: str
@@ -77,6 +82,7 @@ class Job(Record):
     zone: str = "UTC"
     every_s: float | None = None
     late_s: float | None = None
+    retry: Retry = JOB_RETRY
 
     @property
     def topic(self) -> str:
@@ -160,6 +166,7 @@ JOBS: tuple[Job, ...] = (
         schedule="*/30 * * * *",
         consumer="backup",
         purpose="copies the data and the wrapped data keys into an archive each, and thins out the old ones",
+        retry=LONG_JOB_RETRY,
     ),
     Job(
         name="advise",
@@ -176,7 +183,6 @@ JOBS: tuple[Job, ...] = (
 )
 
 INGEST_RETRY = Retry(attempts=20)
-JOB_RETRY = Retry(attempts=20)  # a store may be away for an hour, and a daily job has but one start
 
 _CLASSES: tuple[type[Event], ...] = (*(row.event for row in EVENTS), JobDue, IngestReceived, AnswerReady)
 KNOWN: dict[str, type[Event]] = {type_of(event): event for event in _CLASSES}
@@ -199,7 +205,7 @@ def subscriptions() -> tuple[Subscription, ...]:
         for row in EVENTS
         for consumer in row.consumers
     )
-    of_jobs = (Subscription(topic=job.topic, consumer=job.consumer, retry=JOB_RETRY) for job in JOBS)
+    of_jobs = (Subscription(topic=job.topic, consumer=job.consumer, retry=job.retry) for job in JOBS)
     return (*of_events, *of_jobs)
 
 

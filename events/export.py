@@ -12,6 +12,7 @@ from events.catalog import (
     JOBS,
     KNOWN,
     EventRow,
+    Job,
     Subscription,
     answers_topic,
     ingest_subscription,
@@ -40,7 +41,7 @@ def catalog() -> dict[str, Any]:
         "subscriptions": [_subscription(subscription) for subscription in subscriptions()],
         "ingest": _subscription(ingest_subscription("{tenant}")),
         "answers": {"topic": answers_topic("{tenant}"), "type": type_of(AnswerReady)},
-        "jobs": [msgspec.structs.asdict(job) | {"topic": job.topic} for job in JOBS],
+        "jobs": [_job(job) for job in JOBS],
     }
 
 
@@ -64,6 +65,13 @@ def _subscription(subscription: Subscription) -> dict[str, Any]:
         "retry": msgspec.structs.asdict(subscription.retry),
         "dead_letter_topic": subscription.dead_letter_topic,
     }
+
+
+def _job(job: Job) -> dict[str, Any]:
+    """How it is retried, its subscription says."""
+    told = msgspec.structs.asdict(job)
+    del told["retry"]
+    return told | {"topic": job.topic}
 
 
 def schema_of(event: type[Event]) -> dict[str, Any]:

@@ -197,11 +197,13 @@ def _of_row(row: EventRow) -> dict[str, str]:
 def _of_job() -> dict[str, str]:
     topics = {job.topic for job in JOBS}
     of_jobs = [subscription for subscription in subscriptions() if subscription.topic in topics]
+    usual = of_jobs[0].retry
+    own = (f"; `{one.topic}`: {_retry(one.retry)}" for one in of_jobs if one.retry != usual)
     return {
         "topic": ", ".join(f"`{subscription.topic}`" for subscription in of_jobs),
         "producers": "the scheduler",
         "consumers": ", ".join(subscription.consumer for subscription in of_jobs),
-        "retry": _retry(of_jobs[0].retry),
+        "retry": _retry(usual) + "".join(own),
     }
 
 

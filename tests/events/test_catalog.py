@@ -38,6 +38,14 @@ def test_who_speaks_and_listens_is_a_folder(name: str) -> None:
     assert (ROOT / "functions" / name).is_dir() or (ROOT / "services" / name).is_dir()
 
 
+def test_a_job_is_retried_by_its_own_terms_and_a_backup_may_take_as_long_as_pubsub_waits() -> None:
+    terms = {one.topic: one.retry for one in subscriptions()}
+
+    assert {job.topic: job.retry for job in JOBS}.items() <= terms.items()
+    assert 600 == terms["job-take-backup"].ack_deadline_s
+    assert all(10 <= retry.ack_deadline_s <= 600 for retry in terms.values())
+
+
 def test_an_ingest_topic_is_its_tenants_own() -> None:
     subscription = ingest_subscription("acme")
     assert ("ingest-acme", "request") == (subscription.topic, subscription.consumer)

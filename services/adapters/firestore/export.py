@@ -58,12 +58,13 @@ class Place(Record):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Patience:
     """Times in seconds. `call_s`: for one call. `poll_s`: between two looks. `within_s`: how long is waited
-    for an export, less than the bus waits for an answer; who asks again later finds it.
+    for an export, less than the bus waits for an answer and than the 300 s after which Cloud Run ends a
+    request unless told otherwise; who asks again later finds it.
     """
 
     call_s: float = 10.0
     poll_s: float = 5.0
-    within_s: float = 45.0
+    within_s: float = 270.0
 
 
 def connect(address: str | None = None) -> FirestoreAdminAsyncClient:
