@@ -1,1 +1,1 @@
-"""What all share that write request documents: telling what a document owes, waking who waits for an end."""
+"""What all share that write request documents: what comes by topic, what is owed, who waits for an end."""

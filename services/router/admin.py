@@ -17,6 +17,7 @@ from events.bus import Message
 from events.catalog import ingest_key, ingest_topic
 from events.words import ApiKey, Invalid, Problem, Record, Refusal, Tenant
 from functions.metering.bill import UsageSum
+from services.requests.ingest import Ingested
 from services.router.api import answer, refuse
 from services.router.credentials import digest, mint, public_id
 from services.router.gate import AdminGate
@@ -98,13 +99,6 @@ class NewKey(Record, forbid_unknown_fields=True):
     tenant: str = "default"
     name: str = ""
     expires_at: datetime | None = None
-
-
-class Ingested(Record):
-    """What became of a message published for an app: it waits on the ingest topic."""
-
-    message_id: str
-    request_id: str
 
 
 class Ingest(Protocol):

@@ -4,7 +4,6 @@ import asyncio
 import logging
 import secrets
 import time
-from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from events.bus import Message
-from events.catalog import EVENTS, JOBS, Subscription, subscriptions
+from events.catalog import EVENTS, JOBS, subscriptions
 from events.envelope import Envelope
 from events.words import Unavailable
 from services.adapters.firestore import database as firestore
@@ -35,9 +34,9 @@ from services.configuration.feed import ConfigFeed
 from services.delivery.consumer import Consumer
 from services.delivery.handling import Handle
 from services.dispatcher.dispatcher import Dispatcher
-from services.embedded.ingest import LocalIngest, ingest_envelope
 from services.embedded.workers import Workers
 from services.jobs.slots import by_schedule
+from services.requests.ingest import ingest_envelope
 from services.router.health import Check
 from services.router.metrics import Metrics
 from services.runtime import cloud_backups, functions
@@ -149,14 +148,6 @@ class RouterProcess:
         process = await cloud.open()
         recorder = process.recorder("/router")
         cloud.stack.push_async_callback(recorder.close)
-        ingest = LocalIngest(
-            cloud.publisher,
-            _MadeElsewhere(),
-            process.stores.sealer,
-            process.stores.keys,
-            consume=lambda tenant, subscription: None,  # the request function is pushed to
-            now=utc_now,
-        )
         archives = cloud_backups.archives_of(cloud.place, cloud.stack)
         router = RouterService(
             process,
@@ -164,7 +155,7 @@ class RouterProcess:
             Surroundings(
                 admin_key_hash=cloud.place.admin_key_hash,
                 conversation=PubSubConversation(cloud.channel, cloud.pubsub_place, TOPICS),
-                ingest=ingest,
+                ingest=process.ingest(),  # the topics are made by: penstock tenants enable-ingest
                 jobs=[by_schedule(job) for job in JOBS],
                 backups=cloud_backups.told_of(archives, cloud.place),
             ),
@@ -288,10 +279,3 @@ class Function:
 
 def _received(tenant: str, message: Message) -> Envelope:
     return ingest_envelope(tenant, message, utc_now())
-
-
-class _MadeElsewhere:
-    """Topics of tenants are made by an operator: `penstock tenants enable-ingest`."""
-
-    async def ensure(self, subscriptions: Sequence[Subscription]) -> None:
-        """Nothing to do."""

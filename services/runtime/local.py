@@ -15,11 +15,12 @@ from services.adapters.sqlite.bus import SqliteBus
 from services.delivery.consumer import Consumer, Decode
 from services.delivery.handling import Handle
 from services.dispatcher.dispatcher import Dispatcher
-from services.embedded.ingest import LocalIngest, ingest_envelope
+from services.embedded.ingest import LocalIngest
 from services.embedded.scheduler import Scheduler
 from services.embedded.workers import Workers
 from services.jobs.starts import event_of
 from services.pool.pool import Pool
+from services.requests.ingest import ingest_envelope
 from services.router.credentials import digest
 from services.runtime import backups, configuration, first_start, functions
 from services.runtime.process import Process, utc_now
@@ -135,14 +136,7 @@ class LocalPlatform:
         scheduler = Scheduler(
             bus, JOBS, now=utc_now, runs=process.stores.job_runs, every_s=self._settings.job_every_s
         )
-        ingest = LocalIngest(
-            bus,
-            bus,
-            process.stores.sealer,
-            process.stores.keys,
-            consume=consumers.run_ingest,
-            now=utc_now,
-        )
+        ingest = LocalIngest(process.ingest(), bus, consumers.run_ingest)
         router = RouterService(
             process,
             recorder,

@@ -9,6 +9,7 @@ from events.config import Config
 from functions.request.intake import Terms
 from services.dispatcher.ports import Pace
 from services.pool.pool import Pool
+from services.requests.ingest import IngestTopics
 from services.requests.waiters import Waiters
 from services.router.order import Deadlines
 from services.runtime.settings import Settings
@@ -63,6 +64,10 @@ class Process:
             now=self.now,
             spool=SERVE if settings.on_meter_outage == "serve" else REFUSE,
         )
+
+    def ingest(self) -> IngestTopics:
+        """The tenants' ingest topics, for those who publish there on behalf of apps."""
+        return IngestTopics(self.publisher, self.stores.sealer, self.stores.keys, now=self.now)
 
     def terms(self) -> Terms:
         """How long queued requests may wait and are kept, and how large they may be."""

@@ -13,7 +13,7 @@ from google.cloud import pubsub_v1
 from events.bus import Message
 from events.catalog import ingest_topic
 from functions.request.handler import request_id
-from services.embedded.ingest import received
+from services.requests.ingest import received
 from tests.cloud.topology.parts import Parts
 from tests.support.command import Ended, Up, penstock
 

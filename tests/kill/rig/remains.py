@@ -21,7 +21,7 @@ from services.adapters.sqlite.database import Database
 from services.adapters.sqlite.ledger import SqliteUsageLedger
 from services.adapters.sqlite.requests import SqliteRequests
 from services.adapters.sqlite.schema import DATA
-from services.embedded.ingest import received
+from services.requests.ingest import received
 from services.runtime.first_start import DEFAULT_TENANT
 from tests.kill.facts import Final
 

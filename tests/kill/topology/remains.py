@@ -21,7 +21,7 @@ from functions.request.handler import request_id
 from services.adapters.firestore import database as firestore
 from services.adapters.firestore.ledger import FirestoreUsageLedger
 from services.adapters.firestore.requests import FirestoreRequests
-from services.embedded.ingest import received
+from services.requests.ingest import received
 from services.runtime.first_start import DEFAULT_TENANT
 from tests.cloud.topology.parts import Parts
 from tests.kill.facts import Final

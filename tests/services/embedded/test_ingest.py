@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from events.bus import Message
-from services.embedded.ingest import ingest_envelope
+from services.requests.ingest import ingest_envelope
 from tests.support import client
 from tests.support.clock import now
 from tests.support.platform import Running, config_file, eventually, running
