@@ -1,4 +1,4 @@
-"""The loop: a bell, a free slot or five seconds, then as many claims as there are free slots."""
+"""The loop: a bell, a free slot, the end of a pause or five seconds; then a claim for each free slot."""
 
 import asyncio
 import contextlib
@@ -105,7 +105,7 @@ class Dispatcher:
                 log.exception("the queue cannot be served")
                 await self._pause()
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(None if self._full else self._to_look_s):
+                async with asyncio.timeout(None if self._full else self._to_wait_s):
                     await self._awake.wait()
 
     @property
@@ -115,6 +115,14 @@ class Dispatcher:
     @property
     def _to_look_s(self) -> float:
         return self._look_at - asyncio.get_running_loop().time()
+
+    @property
+    def _to_wait_s(self) -> float:
+        """Until the next look, or until one may be claimed again that could not be yet."""
+        at = self._waiting.next_at
+        if at is None:
+            return self._to_look_s
+        return min(self._to_look_s, (at - self._ports.now()).total_seconds())
 
     def _look_now(self) -> None:
         self._look_at = 0.0
@@ -128,6 +136,7 @@ class Dispatcher:
         while not self._full:
             if self._to_look_s <= 0:
                 await self._look()
+            self._waiting.come(self._ports.now())
             turn = next_turn(self._waiting.turns, self._tenants, self._last_turns)
             if turn is None:
                 return
@@ -166,7 +175,7 @@ class Dispatcher:
             self._count(run.completed)
             self._tenants[tenant] -= 1
             if run.waits_again:
-                self._waiting.add([(tenant, lane)])
+                self._waiting.add_later((tenant, lane), run.not_before)
             self._awake.set()
             if not task.cancelled() and (error := task.exception()):
                 log.error("the run of %s broke off: %s", claimed.document.id, error, exc_info=error)

@@ -43,8 +43,13 @@ class Run:
 
     @property
     def waits_again(self) -> bool:
-        """Whether the request went back to the queue, to be claimed at once."""
-        return self._document.state == "routed" and self._document.not_before is None
+        """Whether the request went back to the queue."""
+        return self._document.state == "routed"
+
+    @property
+    def not_before(self) -> datetime | None:
+        """From when on it may be claimed there; None: at once."""
+        return self._document.not_before
 
     async def run(self) -> None:
         """To the end, whatever it is."""

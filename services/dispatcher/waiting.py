@@ -2,11 +2,14 @@
 
 from collections.abc import Iterable
 from datetime import datetime
+from heapq import heappop, heappush
 
 from events.requests import Versioned
 from events.words import Lane
 from services.dispatcher.choice import AMONG_FIRST
 from services.dispatcher.ports import Requests
+
+MOST_LATER = 1000  # of those who wait for their time; the looks find what is beyond
 
 Turn = tuple[str, Lane]
 
@@ -20,6 +23,12 @@ class Waiting:
         self._requests = requests
         self._more: set[Turn] = set()  # the store may hold more of them than is in hand
         self._hands: dict[Turn, list[Versioned]] = {}
+        self._later: list[tuple[datetime, Turn]] = []  # a heap: the earliest comes first
+
+    @property
+    def next_at(self) -> datetime | None:
+        """When the next of those comes that wait for their time, as far as is known."""
+        return self._later[0][0] if self._later else None
 
     @property
     def turns(self) -> list[Turn]:
@@ -29,6 +38,18 @@ class Waiting:
     def add(self, turns: Iterable[Turn]) -> None:
         """Of these, more may wait."""
         self._more.update(turns)
+
+    def add_later(self, turn: Turn, at: datetime | None) -> None:
+        """Of this turn, one may be claimed from then on; None: at once."""
+        if at is None:
+            self._more.add(turn)
+        elif len(self._later) < MOST_LATER:
+            heappush(self._later, (at, turn))
+
+    def come(self, now: datetime) -> None:
+        """Those whose time has come wait now."""
+        while self._later and self._later[0][0] <= now:
+            self._more.add(heappop(self._later)[1])
 
     async def look(self, now: datetime) -> None:
         """Asks who waits, and forgets what was known before."""
