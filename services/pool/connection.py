@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from services.pool.replica import Replica
 
 MAX_HEAD = 64 * 2**10
+SERVER_ERROR = 500
 
 
 class Connection(asyncio.Protocol):
@@ -136,6 +137,10 @@ class Connection(asyncio.Protocol):
         status = self._parser.get_status_code()
         if self._flight is not None and status >= 200:
             self._responded = True
+            if status >= SERVER_ERROR:
+                self._replica.failed(self._flight.began)
+            elif self._replica.failures or self._replica.aside_until:
+                self._replica.recovered()
             headers: Headers = [(name.lower(), value) for name, value in self._fields.items()]
             self._flight.receiver.responded(status, headers)
 
@@ -178,4 +183,6 @@ class Connection(asyncio.Protocol):
         flight, self._flight = self._flight, None
         self._transport.abort()
         if flight is not None and flight.end():
+            if failure.kind != "stale":
+                self._replica.failed(flight.began)
             flight.receiver.failed(failure)

@@ -48,12 +48,17 @@ class Receiver(Protocol):
 
 
 class Flight:
-    """A call under way; `cancel` ends it in every phase, and the engine sees its connection close."""
+    """A call under way, begun at `began` by its replica's clock; `cancel` ends it in every phase, and the
+    engine sees its connection close.
+    """
 
-    __slots__ = ("body", "connection", "dial", "head", "over", "receiver", "replica")
+    __slots__ = ("began", "body", "connection", "dial", "head", "over", "receiver", "replica")
 
-    def __init__(self, replica: "Replica", head: bytes, body: bytes, receiver: Receiver) -> None:
+    def __init__(
+        self, replica: "Replica", head: bytes, body: bytes, receiver: Receiver, began: float
+    ) -> None:
         self.replica = replica
+        self.began = began
         self.head = head
         self.body = body
         self.receiver = receiver
@@ -79,6 +84,12 @@ class Flight:
             self.dial.cancel()
         if connection is not None:
             connection.abandon()
+
+    def give_up(self) -> None:
+        """Ends it because its engine takes too long, which counts against that."""
+        if not self.over:
+            self.replica.failed(self.began)
+        self.cancel()
 
     def pause(self) -> None:
         """Stops reading the response; the engine feels the back-pressure."""

@@ -14,6 +14,7 @@ IDLE_TIMEOUT_S = 3.0  # uvicorn, and with it vLLM, hangs up after 5 s; others la
 SLOW_CONNECT_S = (
     1.0  # a connection given up after so long was not made: the first retry of a lost SYN is over
 )
+FAILURES = 5  # in a row, and a replica is put aside
 FIRST_ASIDE_S = 2.0
 LAST_ASIDE_S = 30.0
 
@@ -21,8 +22,9 @@ LAST_ASIDE_S = 30.0
 class Replica:
     """Speaks HTTP/1.1 to one base URL over as many keep-alive connections as are needed at once.
 
-    Where no connection can be made it is put aside until `aside_until`, by its own clock; the picker goes
-    by that. Each failed trial doubles the pause, and the first success ends it: `aside_until` is 0 again.
+    It is its own circuit breaker. Where no connection can be made, or `FAILURES` calls in a row came to
+    nothing, it is put aside until `aside_until`, by its own clock; the picker goes by that. Each failed trial
+    doubles the pause, and the first success ends it: `aside_until` is 0 again.
     """
 
     def __init__(self, url: str, *, clock: Callable[[], float] = time.monotonic) -> None:
@@ -41,6 +43,7 @@ class Replica:
         self.aside_until = 0.0
         self._aside_since = float("-inf")
         self._aside_s = 0.0
+        self.failures = 0  # calls in a row that came to nothing
 
     def __repr__(self) -> str:
         return f"Replica({self.url}, in_flight={self.in_flight})"
@@ -51,7 +54,7 @@ class Replica:
         The receiver may hear `sent` before this returns; everything else comes later.
         """
         head = b"%bcontent-length: %d\r\n%b\r\n" % (self._start_of(path), len(body), fields)
-        flight = Flight(self, head, body, receiver)
+        flight = Flight(self, head, body, receiver, self.now())
         self.in_flight += 1
         while self._idle:
             connection = self._idle.pop()
@@ -87,7 +90,8 @@ class Replica:
             if self.now() - began >= SLOW_CONNECT_S:
                 self.put_aside(began)
             raise
-        self.recovered()
+        if not self.failures:
+            self.recovered()
         flight.dial = None
         if flight.over:
             connection.abandon()
@@ -108,11 +112,16 @@ class Replica:
     def recovered(self) -> None:
         """It is there."""
         self.aside_until = self._aside_s = 0.0
+        self.failures = 0
+
+    def failed(self, began: float) -> None:
+        """A call begun at `began`, by its clock, came to nothing, and not by its caller's fault."""
+        self.failures += 1
+        if self.failures >= FAILURES:
+            self.put_aside(began)
 
     def idle(self, connection: Connection) -> None:
         """A connection is free for the next call: what it carried was answered."""
-        if self.aside_until:
-            self.recovered()
         connection.idle_since = self.now()
         self._idle.append(connection)
 

@@ -152,6 +152,49 @@ def estimate_output(body: bytes) -> int:
     return sum(memoryview(raw).nbytes - 2 for raw in said) // BYTES_PER_TOKEN  # without quotes or brackets
 
 
+class _Piece(msgspec.Struct):
+    delta: dict[str, msgspec.Raw] = {}
+    text: str = ""
+    finish_reason: msgspec.Raw = _NULL
+
+
+class _Chunk(msgspec.Struct):
+    choices: list[_Piece] = []
+
+
+_chunk = msgspec.json.Decoder(_Chunk)
+_NOTHING = frozenset({b"null", b'""', b"[]", b"{}"})
+
+
+def says_something(events: bytes) -> bool:
+    """Whether one of these whole events tells a part of the answer, or that it ended: not only the role, or
+    nothing yet. What has another shape than a chunk counts as something.
+    """
+    for event in split(events):
+        data = data_of(event)
+        if not data:
+            continue  # a comment
+        try:
+            pieces = _chunk.decode(data).choices
+        except (ValueError, RecursionError):
+            return True
+        if any(map(_says, pieces)):
+            return True
+    return False
+
+
+def _says(piece: _Piece) -> bool:
+    if piece.text or piece.finish_reason != _NULL:
+        return True
+    return any(name != "role" and bytes(raw) not in _NOTHING for name, raw in piece.delta.items())
+
+
+def data_of(event: bytes) -> bytes:
+    """What a single event of one data line says; b"" for a comment."""
+    start = event.find(b"data:")
+    return event[start + 5 :].strip() if start >= 0 else b""
+
+
 def before_error(events: bytes) -> tuple[bytes, bool]:
     """The events before the first that tells an engine's error, and whether there is one."""
     if b"error" not in events:
@@ -179,10 +222,8 @@ def take_usage(events: bytes, *, keep: bool) -> tuple[bytes, Usage | None]:
 
 
 def _told(event: bytes) -> _Reported | None:
-    start = event.find(b"data:")
-    if start < 0:
-        return None
+    data = data_of(event)
     try:
-        return _reported.decode(event[start + 5 :].strip())
+        return _reported.decode(data) if data else None
     except (ValueError, RecursionError):
         return None

@@ -7,6 +7,7 @@ from services.pool.sse import (
     EventBuffer,
     before_error,
     says_done,
+    says_something,
     take_usage,
 )
 
@@ -14,17 +15,18 @@ from services.pool.sse import (
 class EventStream:
     """Takes an engine's bytes in, gives whole events out; of the usage only what the caller wants of it.
 
-    `usage` is what the engine told last. `done`: the answer was told to its end. `failed`: the engine
-    told an error, and nothing behind it counts.
+    `usage` is what the engine told last. `begun`: a part of the answer was told, more than who speaks.
+    `done`: the answer was told to its end. `failed`: the engine told an error, and nothing behind it counts.
     """
 
-    __slots__ = ("_buffer", "_events", "_wants_usage", "done", "failed", "usage")
+    __slots__ = ("_buffer", "_events", "_wants_usage", "begun", "done", "failed", "usage")
 
     def __init__(self, *, wants_usage: bool) -> None:
         self._wants_usage = wants_usage
         self._buffer = EventBuffer()
         self._events = 0
         self.usage: Usage | None = None
+        self.begun = False
         self.done = False
         self.failed = False
 
@@ -52,6 +54,8 @@ class EventStream:
         if b'"usage"' in events and TELLS_USAGE.search(events):
             events, usage = take_usage(events, keep=self._wants_usage)
             self.usage = usage or self.usage
+        if not self.begun:
+            self.begun = says_something(events)
         if says_done(events):
             self.done = True
         self._events += events.count(b"data:")

@@ -17,6 +17,8 @@ from services.router.records import completed, started
 if TYPE_CHECKING:
     from services.router.exchanges import Exchanges
 
+PASSES = frozenset({429, 500, 502, 503, 504, 529})  # statuses of trouble that may be over soon, or elsewhere
+
 
 class Caller(Protocol):
     """Who wanted the attempt; hears of it until it has ended it."""
@@ -32,6 +34,9 @@ class Caller(Protocol):
 
     def refuse(self, outcome: Outcome, refusal: Refusal) -> None:
         """There is no answer, but a refusal."""
+
+    def declined(self, refusal: Refusal) -> None:
+        """The engine does not answer now; it, or another one, may answer later."""
 
     def broke(self, outcome: Outcome, problem: Problem) -> None:
         """There will be no whole answer."""
@@ -132,7 +137,10 @@ class Attempt:
             self._whole_answer()
         else:
             refusal = refusal_of(self._status, self._headers, self.answer, self._order.model)
-            self._caller.refuse("engine_error", refusal)
+            if self._status in PASSES:
+                self._caller.declined(refusal)
+            else:
+                self._caller.refuse("engine_error", refusal)
 
     def failed(self, failure: Failure) -> None:
         """See `Receiver`."""
@@ -163,12 +171,15 @@ class Attempt:
 
     def _pass_on(self, events: bytes) -> bool:
         """Gives events to the caller, or keeps them until they may be seen; False where that ended it."""
-        if not self.first_at:
+        if not self.first_at and self.has_begun:
             self.first_at = self.last_at
-        if not self._unsaved:
+        if self.may_be_seen:
+            if self._parts:
+                events = self._taken_from_hold() + events
             self._caller.relay(events)
             return True
-        self._all.recorder.hurry()
+        if self._unsaved:
+            self._all.recorder.hurry()
         if not self._hold(len(events)):
             return False
         self._parts.append(events)
@@ -218,17 +229,27 @@ class Attempt:
         self._unsaved -= 1
         if self._unsaved or self.phase == "over":
             return
-        if self.has_held_events:
-            events, self._parts = b"".join(self._parts), []
-            self._held -= len(events)
-            self._all.budget.give_back(len(events))
-            self._caller.relay(events)
+        if self.may_be_seen and self._parts:
+            self._caller.relay(self._taken_from_hold())
         self._caller.now_billable()
 
     @property
-    def has_held_events(self) -> bool:
-        """Whether events of a stream wait until they may be seen."""
-        return self.stream is not None and bool(self._parts)
+    def may_be_seen(self) -> bool:
+        """Whether events of a stream may go to the client: not before they tell a part of the answer, since
+        until then another attempt may take this one's place unseen.
+        """
+        return not self._unsaved and self.has_begun
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether a part of a streamed answer came."""
+        return self.stream is not None and self.stream.begun
+
+    def _taken_from_hold(self) -> bytes:
+        events, self._parts = b"".join(self._parts), []
+        self._held -= len(events)
+        self._all.budget.give_back(len(events))
+        return events
 
     def not_durable(self) -> None:
         """See `Waiter`: an answer that cannot be metered is not given."""
@@ -295,6 +316,12 @@ class Attempt:
         flight, self._flight = self._flight, None
         if flight is not None:
             flight.cancel()
+
+    def give_up(self) -> None:
+        """Hangs up, because the engine takes too long."""
+        flight, self._flight = self._flight, None
+        if flight is not None:
+            flight.give_up()
 
     def end(self, outcome: Outcome, now: float, *, billed: bool) -> None:
         """The one end: hangs up where that is still to do, and records the completion."""

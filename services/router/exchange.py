@@ -1,5 +1,6 @@
 """One synchronous request under way: the client on one side, its attempts at an engine on the other."""
 
+import asyncio
 from typing import TYPE_CHECKING
 
 from events.usage import Outcome
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from services.router.exchanges import Exchanges
 
 EVENT_STREAM: Fields = b"content-type: text/event-stream; charset=utf-8\r\ncache-control: no-cache\r\n"
+KEEP_ALIVE = b": keep-alive\n\n"
 # By outcome or code; else 502.
 ERROR_STATUS = {"deadline": 504, "shutdown": 503, "engine_unavailable": 503, "overloaded": 503}
 
@@ -24,13 +26,14 @@ ERROR_STATUS = {"deadline": 504, "shutdown": 503, "engine_unavailable": 503, "ov
 class Exchange:
     """Relays an attempt. Nothing reaches the client before it is billable.
 
-    It is the attempt's `Caller` and the client's `Listener`; whatever happens first ends it, exactly
-    once, in `_end`.
+    Until a part of the answer was relayed, another attempt may take a failed one's place: each has an id of
+    its own, and only the last one's is billed. It is the attempts' `Caller` and the client's `Listener`;
+    whatever happens first ends it, exactly once, in `_end`.
     """
 
     __slots__ = (
-        "_all", "_attempt", "_began", "_failure", "_order", "_over", "_paused", "_pool", "_replica",
-        "_replied", "_reply", "_stale", "_tape", "_tried",
+        "_all", "_attempt", "_began", "_failure", "_kept_alive_at", "_number", "_order", "_over", "_paused",
+        "_pausing", "_pool", "_relayed", "_replica", "_replied", "_reply", "_tape", "_tried",
     )  # fmt: skip
 
     def __init__(
@@ -46,14 +49,17 @@ class Exchange:
         self._order = order
         self._pool = pool
         self._replica = replica
-        self._tried: tuple[Replica, ...] = ()  # could not be reached
+        self._tried: tuple[Replica, ...] = ()  # could not be reached, or failed
         self._reply = reply
         self._tape = tape  # where the answer may be given again
         self._paused = False  # the client reads too slowly; the front ends that if it lasts
-        self._replied = False  # a byte of the answer was written to the client
+        self._replied = False  # the reply was begun
+        self._relayed = False  # and a part of an answer went with it
+        self._kept_alive_at = 0.0
         self._failure: tuple[Outcome, Problem] | None = None  # to be told behind what is held
-        self._stale = False  # the first attempt met a connection the engine had closed
+        self._pausing: asyncio.TimerHandle | None = None  # before the next attempt
         self._over = False
+        self._number = 1
         self._attempt = Attempt(exchanges, order, self, 1)
         self._began = self._attempt.began
 
@@ -70,12 +76,16 @@ class Exchange:
 
     def relay(self, events: bytes) -> None:
         """See `Caller`."""
-        if not self._replied:
-            self._replied = True
-            self._reply.start(200, self._order.reply_fields + EVENT_STREAM)
+        self._relayed = True
+        self._start_reply()
         self._reply.write(events)
         if self._tape is not None:
             self._tape.add(events)
+
+    def _start_reply(self) -> None:
+        if not self._replied:
+            self._replied = True
+            self._reply.start(200, self._order.reply_fields + EVENT_STREAM)
 
     def answered(self) -> None:
         """See `Caller`."""
@@ -84,8 +94,12 @@ class Exchange:
             return
         if attempt.stream is not None:
             self._reply.finish()
+        elif self._replied:  # a stream was asked for, and kept alive until now
+            problem = server_problem("The engine answered without a stream.", "engine_error")
+            self.broke("engine_error", problem)
+            return
         else:
-            self._replied = True
+            self._replied = self._relayed = True
             self._reply.send(200, self._order.reply_fields + JSON, attempt.answer)
         self._end("finished")
 
@@ -114,34 +128,81 @@ class Exchange:
 
     def stale(self) -> None:
         """See `Caller`: the next attempt has an id of its own, in case the engine did see this one."""
-        if self._stale:
+        if self._number > 1:
             self.broke("engine_died", server_problem("The engine keeps hanging up.", "engine_died"))
-            return
-        self._stale = True
-        self._attempt.end("engine_died", self._all.clock(), billed=False)
-        self._attempt = Attempt(self._all, self._order, self, 2)
+        else:
+            self._next_attempt("engine_died", self._replica)
+
+    def declined(self, refusal: Refusal) -> None:
+        """See `Caller`."""
+        if not self._try_again("engine_error", refusal.retry_after_s):
+            self.refuse("engine_error", refusal)
+
+    def _try_again(self, outcome: Outcome, after_s: float | None = None) -> bool:
+        """Begins another attempt, where one may still take the failed one's place: elsewhere at once, or at
+        the same replica in a while, `after_s` seconds or longer.
+        """
+        if self._relayed or outcome == "shutdown" or not self._all.may_retry(self._number):
+            return False
+        self._tried = (*self._tried, self._replica)
+        replica = self._pool.pick(self._order.backend, self._tried)
+        pause_s = 0.0 if replica else self._all.retries.pause_s(self._number, after_s)
+        replica = replica or self._pool.pick(self._order.backend)
+        if replica is None or pause_s is None:
+            return False
+        self._next_attempt(outcome, replica, pause_s)
+        return True
+
+    def _next_attempt(self, outcome: Outcome, replica: Replica, pause_s: float = 0.0) -> None:
+        self._attempt.end(outcome, self._all.clock(), billed=False)
+        if self._number == 1:
+            self._all.retrying += 1
+        self._number += 1
+        self._failure = None
+        self._replica = replica
+        self._attempt = Attempt(self._all, self._order, self, self._number)
+        self._all.metrics.retried(self._order.model, outcome)
+        if pause_s:
+            self._attempt.phase = "pausing"
+            self._pausing = asyncio.get_running_loop().call_later(pause_s, self._fly_after_pause)
+        else:
+            self._attempt.fly(replica)
+
+    def _fly_after_pause(self) -> None:
+        self._pausing = None
+        self._attempt.phase = "connecting"
+        self._attempt.last_at = self._all.clock()
         self._attempt.fly(self._replica)
 
     def broke(self, outcome: Outcome, problem: Problem) -> None:
-        """See `Caller`: the client is told in-band where it has seen some of the answer, else by an error."""
+        """See `Caller`: another attempt takes its place, or the client is told in-band where it has seen some
+        of the answer, else by an error.
+        """
         attempt = self._attempt
         attempt.cancel()
         may_wait = self._failure is None and attempt.phase != "answered" and outcome != "shutdown"
         if attempt.told_done and (attempt.billable or may_wait):
             attempt.phase = "answered"  # all was said: how the engine hangs up does not matter
             self.answered()
-        elif self._replied:
+        elif attempt.has_begun and not self._relayed and may_wait:
+            self._failure = (outcome, problem)  # the client gets what there is, once it may
+        elif not self._try_again(outcome):
+            self._tell(outcome, problem)
+
+    def _tell(self, outcome: Outcome, problem: Problem) -> None:
+        if self._replied:
             self._reply.write(error_event(problem))
             self._reply.finish()
             self._end(outcome)
-        elif attempt.has_held_events and may_wait:
-            self._failure = (outcome, problem)  # the client gets what there is, once it may
         else:
             status = ERROR_STATUS.get(problem.code or "", ERROR_STATUS.get(outcome, 502))
             self.refuse(outcome, Refusal(status=status, problem=problem))
 
     def refuse(self, outcome: Outcome, refusal: Refusal) -> None:
         """See `Caller`."""
+        if self._replied:
+            self._tell(outcome, refusal.problem)
+            return
         fields = self._order.reply_fields + error_fields(refusal)
         self._reply.send(refusal.status, fields, error_body(refusal.problem))
         self._end(outcome)
@@ -172,8 +233,21 @@ class Exchange:
         late = limits.late(attempt.phase, now - self._began, silent_s)
         if late is None:
             attempt.report(now)
+            if self._order.stream and not self._relayed:
+                self._keep_alive(now)
         elif late.code != CONNECT_TIMEOUT or not self._try_another():
+            attempt.give_up()
             self.broke("deadline", late)
+
+    def _keep_alive(self, now: float) -> None:
+        """A client that waits long for a stream is shown that it will come. What is behind that can no
+        longer be an error status.
+        """
+        every_s = self._all.deadlines.commit_after_s
+        if self._attempt.billable and now - max(self._began, self._kept_alive_at) >= every_s:
+            self._kept_alive_at = now
+            self._start_reply()
+            self._reply.write(KEEP_ALIVE)
 
     def shut_down(self) -> None:
         """The process must stop."""
@@ -185,9 +259,13 @@ class Exchange:
         """The one end, whatever happened."""
         self._over = True
         attempt, every, now = self._attempt, self._all, self._all.clock()
+        if self._pausing is not None:
+            self._pausing.cancel()
+        if self._number > 1:
+            every.retrying -= 1
         if self._tape is not None:
             self._tape.end(outcome, attempt)
-        attempt.end(outcome, now, billed=self._replied or outcome == "client_gone")
+        attempt.end(outcome, now, billed=self._relayed or outcome == "client_gone")
         every.open.discard(self)
         first_s = attempt.first_at - self._began if attempt.first_at else None
         every.metrics.ended(self._order.model, outcome, attempt.usage, now - self._began, first_s)

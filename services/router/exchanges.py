@@ -11,6 +11,7 @@ from services.pool.replica import Replica
 from services.router.exchange import Exchange
 from services.router.metrics import Metrics
 from services.router.order import Deadlines, Order
+from services.router.retries import Retries
 from services.router.tape import Tape
 from services.usage.recorder import UsageRecorder
 
@@ -32,8 +33,11 @@ class Exchanges:
         *,
         now: Callable[[], datetime],
         budget: Budget | None = None,
+        retries: Retries | None = None,
     ) -> None:
         self.recorder = recorder
+        self.retries = retries or Retries()
+        self.retrying = 0  # exchanges that are not in their first attempt
         self.metrics = metrics
         self.deadlines = deadlines
         self.now = now
@@ -53,6 +57,11 @@ class Exchanges:
         self.open.add(exchange)
         reply.listener = exchange
         exchange.begin()
+
+    def may_retry(self, number: int) -> bool:
+        """Whether an exchange may follow its attempt `number` by another."""
+        further = number > 1  # it is among those that do already
+        return self.retries.may(number, self.retrying - further, len(self.open))
 
     def start(self) -> None:
         """Begins ticking."""

@@ -42,10 +42,11 @@ class Histogram:
 class ModelMetrics:
     """The numbers of one model."""
 
-    __slots__ = ("duration", "first_byte", "input_tokens", "outcomes", "output_tokens")
+    __slots__ = ("duration", "first_byte", "input_tokens", "outcomes", "output_tokens", "retries")
 
     def __init__(self) -> None:
         self.outcomes: dict[str, int] = {}
+        self.retries: dict[str, int] = {}
         self.input_tokens = 0
         self.output_tokens = 0
         self.duration = Histogram()
@@ -60,13 +61,22 @@ class Metrics(Collector):
         self.refusals: dict[tuple[int, str], int] = {}
         self.gauges = gauges
 
+    def retried(self, model: str, outcome: str) -> None:
+        """An attempt with this outcome was followed by another."""
+        retries = self._of(model).retries
+        retries[outcome] = retries.get(outcome, 0) + 1
+
+    def _of(self, model: str) -> ModelMetrics:
+        numbers = self.models.get(model)
+        if numbers is None:
+            numbers = self.models[model] = ModelMetrics()
+        return numbers
+
     def ended(
         self, model: str, outcome: str, usage: Usage, duration_s: float, first_byte_s: float | None
     ) -> None:
         """An attempt ended."""
-        numbers = self.models.get(model)
-        if numbers is None:
-            numbers = self.models[model] = ModelMetrics()
+        numbers = self._of(model)
         numbers.outcomes[outcome] = numbers.outcomes.get(outcome, 0) + 1
         numbers.input_tokens += usage.input
         numbers.output_tokens += usage.output
@@ -83,6 +93,9 @@ class Metrics(Collector):
         attempts = CounterMetricFamily(
             "penstock_attempts", "Attempts by outcome.", labels=("model", "outcome")
         )
+        retries = CounterMetricFamily(
+            "penstock_retries", "Attempts followed by another, by their outcome.", labels=("model", "outcome")
+        )
         tokens = CounterMetricFamily("penstock_tokens", "Tokens by direction.", labels=("model", "direction"))
         duration = HistogramMetricFamily("penstock_attempt_seconds", "Attempts' duration.", labels=("model",))
         first = HistogramMetricFamily(
@@ -91,11 +104,13 @@ class Metrics(Collector):
         for model, numbers in self.models.items():
             for outcome, count in numbers.outcomes.items():
                 attempts.add_metric((model, outcome), count)
+            for outcome, count in numbers.retries.items():
+                retries.add_metric((model, outcome), count)
             tokens.add_metric((model, "input"), numbers.input_tokens)
             tokens.add_metric((model, "output"), numbers.output_tokens)
             duration.add_metric((model,), numbers.duration.buckets(), numbers.duration.total)
             first.add_metric((model,), numbers.first_byte.buckets(), numbers.first_byte.total)
-        yield from (attempts, tokens, duration, first, self._refusals())
+        yield from (attempts, retries, tokens, duration, first, self._refusals())
         for name, read in self.gauges.items():
             yield GaugeMetricFamily(
                 f"penstock_{name}", name.replace("_", " ").capitalize() + ".", value=read()

@@ -9,13 +9,16 @@ from services.wire.fields import Fields
 CONNECT_TIMEOUT = "connect_timeout"
 REHEARSAL: Fields = b"x-penstock-engine: rehearsal\r\n"
 
-Phase = Literal["connecting", "waiting", "answering", "answered", "over"]
+Phase = Literal["pausing", "connecting", "waiting", "answering", "answered", "over"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deadlines:
-    """How long each phase may take, in seconds."""
+    """How long each phase may take, in seconds. After `commit_after_s` without a part of its answer, a
+    stream is begun and kept alive.
+    """
 
+    commit_after_s: float = 10.0
     connect_s: float = 5.0
     first_byte_s: float = 120.0
     idle_s: float = 60.0
