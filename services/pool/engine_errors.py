@@ -37,7 +37,7 @@ def refusal_of(status: int, headers: Headers, body: bytes, model: str) -> Refusa
         return Refusal(status=status, problem=problem)
     if status in BUSY:
         problem = server_problem(f"The engine for {model} is busy; try again.", "engine_busy")
-        return Refusal(status=status, problem=problem, retry_after_s=_retry_after(headers))
+        return Refusal(status=status, problem=problem, retry_after_s=asked_pause_s(headers) or 1)
     problem = server_problem(f"The engine for {model} failed with status {status}.", "engine_error")
     return Refusal(status=502, problem=problem)
 
@@ -52,8 +52,9 @@ def _read(body: bytes) -> _Error:
     return _Error(message=envelope.error or envelope.message or "")
 
 
-def _retry_after(headers: Headers) -> int:
+def asked_pause_s(headers: Headers) -> int | None:
+    """The seconds an engine asks its callers to wait; None where it does not say."""
     for name, value in headers:
         if name == b"retry-after" and value.isdigit():
             return min(int(value), 3600)
-    return 1
+    return None

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Protocol
 from events.usage import Outcome, Progress
 from events.words import Problem, Refusal, Usage, attempt_id, server_problem
 from services.front.limits import FULL
-from services.pool.engine_errors import refusal_of
+from services.pool.engine_errors import asked_pause_s, refusal_of
 from services.pool.flight import Failure, Flight, Headers
 from services.pool.replica import Replica
 from services.pool.sse import estimate_output, read_answer
@@ -35,8 +35,8 @@ class Caller(Protocol):
     def refuse(self, outcome: Outcome, refusal: Refusal) -> None:
         """There is no answer, but a refusal."""
 
-    def declined(self, refusal: Refusal) -> None:
-        """The engine does not answer now; it, or another one, may answer later."""
+    def declined(self, refusal: Refusal, after_s: float | None) -> None:
+        """The engine does not answer now; it may in `after_s` seconds, where it says so, or another one may."""
 
     def broke(self, outcome: Outcome, problem: Problem) -> None:
         """There will be no whole answer."""
@@ -138,7 +138,7 @@ class Attempt:
         else:
             refusal = refusal_of(self._status, self._headers, self.answer, self._order.model)
             if self._status in PASSES:
-                self._caller.declined(refusal)
+                self._caller.declined(refusal, asked_pause_s(self._headers))
             else:
                 self._caller.refuse("engine_error", refusal)
 

@@ -133,20 +133,22 @@ class Exchange:
         else:
             self._next_attempt("engine_died", self._replica)
 
-    def declined(self, refusal: Refusal) -> None:
+    def declined(self, refusal: Refusal, after_s: float | None) -> None:
         """See `Caller`."""
-        if not self._try_again("engine_error", refusal.retry_after_s):
+        if not self._try_again("engine_error", after_s):
             self.refuse("engine_error", refusal)
 
     def _try_again(self, outcome: Outcome, after_s: float | None = None) -> bool:
         """Begins another attempt, where one may still take the failed one's place: elsewhere at once, or at
         the same replica in a while, `after_s` seconds or longer.
         """
-        if self._relayed or outcome == "shutdown" or not self._all.may_retry(self._number):
+        every = self._all
+        late = every.clock() - self._began > every.deadlines.total_s
+        if late or self._relayed or outcome == "shutdown" or not every.may_retry(self._number):
             return False
         self._tried = (*self._tried, self._replica)
         replica = self._pool.pick(self._order.backend, self._tried)
-        pause_s = 0.0 if replica else self._all.retries.pause_s(self._number, after_s)
+        pause_s = 0.0 if replica else every.retries.pause_s(self._number, after_s)
         replica = replica or self._pool.pick(self._order.backend)
         if replica is None or pause_s is None:
             return False

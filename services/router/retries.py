@@ -27,7 +27,7 @@ class Retries:
         return number < self.attempts and retrying < max(LEAST, SHARE * under_way)
 
     def pause_s(self, number: int, at_least_s: float | None = None) -> float | None:
-        """How long to wait after attempt `number`; None where an engine asks for more patience than we have."""
+        """How long to wait after attempt `number`; None where an engine asks for too much patience."""
         least = at_least_s or 0.0
         if least > self.longest_s:
             return None

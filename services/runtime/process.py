@@ -82,6 +82,7 @@ class Process:
         """How long each phase of a synchronous request may take."""
         settings = self.settings
         return Deadlines(
+            commit_after_s=settings.commit_after_s,
             connect_s=settings.connect_timeout_s,
             first_byte_s=settings.first_byte_timeout_s,
             idle_s=settings.idle_timeout_s,

@@ -31,6 +31,7 @@ from services.router.jobs import JobsApi
 from services.router.keyring import KeyRing
 from services.router.metrics import Metrics
 from services.router.queue import RequestQueue
+from services.router.retries import Retries
 from services.router.router import Router
 from services.runtime.listening import make_front, take_port, url_at
 from services.runtime.process import Process
@@ -71,7 +72,12 @@ class RouterService:
         self._metrics = Metrics(gauges)
         self._budget = Budget(process.settings.max_held_bytes)
         self._exchanges = Exchanges(
-            recorder, self._metrics, process.deadlines(), now=process.now, budget=self._budget
+            recorder,
+            self._metrics,
+            process.deadlines(),
+            now=process.now,
+            budget=self._budget,
+            retries=Retries(attempts=process.settings.attempts),
         )
         self._cache = AnswerCache(self._cache_ports(recorder))
         self._ring = KeyRing(process.stores.keys, clock=time.monotonic, grace_s=process.settings.key_grace_s)

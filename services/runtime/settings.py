@@ -91,6 +91,24 @@ class Settings(Record):
     total_timeout_s: Annotated[
         float, Meta(ge=0.1, le=DAY_S, description="How long a call may take from its start to its end.")
     ] = 900.0
+    commit_after_s: Annotated[
+        float,
+        Meta(
+            ge=0.1,
+            le=DAY_S,
+            description="How long a stream may be silent, before a part of its answer came, until a comment "
+            "keeps it alive.",
+        ),
+    ] = 10.0
+    attempts: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=10,
+            description="How often engines are called for one request at most, while its client has seen "
+            "nothing of an answer.",
+        ),
+    ] = 3
     stalled_client_timeout_s: Annotated[
         float, Meta(ge=0.1, le=DAY_S, description="How long a client may read nothing before it is cut off.")
     ] = 60.0

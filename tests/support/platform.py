@@ -24,6 +24,7 @@ QUICK: dict[str, Any] = {  # nothing waits longer than a test should
     "metrics_port": 0,
     "drain_s": 0.2,
     "usage_linger_s": 0.001,
+    "attempts": 1,  # a test of an engine's failure hears of that one; further attempts have their own
 }
 
 

@@ -23,6 +23,7 @@ from services.router.exchanges import Exchanges
 from services.router.gate import Gate
 from services.router.metrics import Metrics
 from services.router.order import Deadlines
+from services.router.retries import Retries
 from services.usage.recorder import Lingers, UsageRecorder
 from services.wire.errors import render_refusal
 from tests.support import client
@@ -33,6 +34,7 @@ from tests.support.keys import StoredKeys
 from tests.support.platform import CHAT
 from tests.support.wire import MODEL, request
 
+ONCE = Retries(attempts=1)
 OFFERED = topic_by_type(type_of(CacheOffered))
 
 
@@ -112,6 +114,7 @@ class Routed:
 async def routed(
     *engines: str,
     deadlines: Deadlines | None = None,
+    retries: Retries = ONCE,
     limits: Limits | None = None,
     budget: int = 2**20,
     stored: StoredCache | None = None,
@@ -124,7 +127,9 @@ async def routed(
     pool = Pool(config)
     lingers = Lingers(started_s=0.001, other_s=0.001)
     recorder = UsageRecorder(tap, producer="p", source="/router", lingers=lingers, now=now)
-    exchanges = Exchanges(recorder, Metrics({}), deadlines or Deadlines(), now=now, budget=held)
+    exchanges = Exchanges(
+        recorder, Metrics({}), deadlines or Deadlines(), now=now, budget=held, retries=retries
+    )
     exchanges.start()
     cache = await stored.router_cache(recorder, tap, config, held, cache_wait_s) if stored else None
     chat = Chat(Gate(keys.ring(), now), lambda: config, lambda: pool, exchanges, cache)

@@ -91,7 +91,9 @@ def problem(message: str = "No.", **more: object) -> bytes:
 def events_of(stream: bytes) -> list[Any]:
     """What the events of a stream say, [DONE] as text."""
     told = [part.strip().removeprefix(b"data:").strip() for part in stream.split(b"\n\n")]
-    return ["[DONE]" if text == b"[DONE]" else json.loads(text) for text in told if text]
+    return [
+        "[DONE]" if text == b"[DONE]" else json.loads(text) for text in told if text[:1] not in (b"", b":")
+    ]
 
 
 def text_of(stream: bytes) -> str:

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from services.pool.replica import Replica
+from services.pool.replica import FAILURES, FIRST_ASIDE_S, Replica
 from tests.services.pool.receiving import Heard
 from tests.support import wire
 from tests.support.upstream import Script, Upstream, answers, begins, closes, hangs, resets, says, unreachable
@@ -72,6 +72,57 @@ async def test_an_engine_whose_connection_is_given_up_late_is_put_aside(waited_s
         await asyncio.sleep(0.01)
 
     assert aside is bool(replica.aside_until)
+
+
+FAILS: dict[str, Script] = {
+    "it answers with 500": answers(b"{}", 500),
+    "it hangs up": closes,
+    "it speaks another protocol": says(b"220 smtp.example ESMTP\r\n"),
+}
+
+
+@pytest.mark.parametrize("script", FAILS.values(), ids=FAILS)
+async def test_an_engine_that_fails_again_and_again_is_put_aside(engine: Upstream, script: Script) -> None:
+    time = 100.0
+    replica = Replica(engine.url, clock=lambda: time)
+    engine.always = script
+    for _ in range(FAILURES - 1):
+        await call(replica).end()
+        assert not replica.aside_until
+    await call(replica).end()
+    assert time + FIRST_ASIDE_S == replica.aside_until
+
+    time = replica.aside_until  # one is let through to see
+    await call(replica).end()
+    assert time + 2 * FIRST_ASIDE_S == replica.aside_until
+
+    engine.always = answers()
+    await call(replica).end()
+    assert (0.0, 0) == (replica.aside_until, replica.failures)
+
+
+async def test_an_answer_in_between_and_a_callers_mistakes_put_no_engine_aside(
+    engine: Upstream, replica: Replica
+) -> None:
+    for _ in range(FAILURES):
+        engine.will(answers(b"{}", 500), answers())
+        await call(replica).end()
+        await call(replica).end()
+    engine.will(*[answers(b"{}", 400)] * (FAILURES + 1))
+    for _ in range(FAILURES + 1):
+        await call(replica).end()
+
+    assert not replica.aside_until
+
+
+async def test_an_engine_given_up_for_its_silence_has_failed(engine: Upstream, replica: Replica) -> None:
+    engine.always = hangs
+    for number in range(1, FAILURES + 1):
+        flight = replica.send(PATH, b"", b"{}", Heard())
+        await engine.call(number)
+        flight.give_up()
+
+    assert replica.aside_until
 
 
 BREAKS: dict[str, Script] = {
