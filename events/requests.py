@@ -4,6 +4,7 @@ from datetime import datetime
 from typing import Literal
 
 from events.bus import message_of
+from events.config import Needs
 from events.envelope import Event, type_of, wrap
 from events.words import Lane, Problem, Record, hashed_id
 
@@ -45,8 +46,9 @@ class RequestDocument(Record):
     Times are aware. `deadline_at`: not answered by then, it expires, and an attempt that still runs is
     cut. `expire_at`: forgotten after. `attempts` counts the calls made to backends, `failures` those that
     failed. The sealed prompt lies in the body store under `body_id`, sealed with kind "prompt"; an answer
-    with kind "answer". `problem` is in our words only; what quotes the caller or the engine is an answer.
-    `answer_to`: where else the answer goes, on demand: to the tenant's answers topic.
+    with kind "answer". `model` is as the caller named it until it is routed, then the one that answers.
+    `needs` decide where it can go. `problem` is in our words only; what quotes the caller or the engine is
+    an answer. `answer_to`: where else the answer goes, on demand: to the tenant's answers topic.
     """
 
     id: str
@@ -71,6 +73,7 @@ class RequestDocument(Record):
     answer_to: AnswerTo | None = None
     traceparent: str = ""
     owed: tuple[Owed, ...] = ()
+    needs: Needs = Needs()
     schema: int = 1
 
 

@@ -41,13 +41,15 @@ class Usage(Record):
 
 class Tenant(Record):
     """Who pays. `id` is lower-case letters, digits and dashes, 1 to 40 long. `cache`: whether answers may be
-    kept for them, and given again.
+    kept for them, and given again. `may_leave`: whether their prompts may go to hosted backends, outside the
+    VPC.
     """
 
     id: str
     name: str
     created_at: datetime
     cache: Switch = "off"
+    may_leave: Switch = "off"
 
 
 class ApiKey(Record):

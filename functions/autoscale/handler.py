@@ -41,8 +41,9 @@ class Ports:
 
 
 async def handle(envelope: Envelope, ports: Ports) -> Sequence[Event]:
-    """Judges every backend the event is about; one that is not configured any more is passed over."""
-    backends = ports.config().backends
+    """Judges every backend the event is about; one that is not configured any more is passed over, and
+    so is a hosted one."""
+    backends = {name: one for name, one in ports.config().backends.items() if one.url is None}
     answers = [
         await _renew(name, backends[name], hear, envelope, ports.advice)
         for name, hear in _heard(envelope, backends).items()

@@ -124,7 +124,7 @@ async def _keep_queued(completed: InferenceCompleted, at: datetime, ports: Ports
     generations, _ = await ports.cache.generations()
     found = await ports.requests.get(completed.request_id)
     model = ports.config().models.get(completed.model)
-    if found is None or model is None or found.document.backend != model.backend:
+    if found is None or model is None or not _is_served(found.document, model):
         return  # forgotten meanwhile, or what the name stands for has changed
     if not is_since(generations, found.document.created_at):
         return
@@ -144,6 +144,10 @@ async def _keep_queued(completed: InferenceCompleted, at: datetime, ports: Ports
         sealed=await ports.sealer.seal(completed.tenant, KIND, name, packed(answer)),
     )
     await ports.cache.put(entry)
+
+
+def _is_served(document: RequestDocument, model: Model) -> bool:
+    return any(one.backend == document.backend for one in model.candidates)
 
 
 async def _key(document: RequestDocument, model: Model, ports: Ports) -> str | None:

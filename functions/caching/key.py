@@ -37,7 +37,8 @@ def key_of(secret: bytes, tenant: str, name: str, model: Model, framing: Framing
     """
     hashed = hashlib.blake2b(key=secret, digest_size=KEY_BYTES, person=b"penstock-cache-1")
     resolved = (tenant, name, model.backend, model.served_as, model.version, framing)
-    for part in resolved:
+    several = tuple(part for one in model.backends for part in (one.backend, one.served_as))
+    for part in resolved + several:
         _add(hashed, part.encode())
     for field in sorted(fields.keys() - NEUTRAL):
         _add(hashed, field.encode())

@@ -1,17 +1,18 @@
 """Whether a chat completion may be run: the one verdict of the hot path and of the event path."""
 
+import hashlib
 from collections.abc import Sequence
 
 import msgspec
 
-from events.config import Config
+from events.config import CONTEXT_LENIENCY, Config, Needs
 from events.words import Problem, Refusal
 from functions.request.mistakes import UNREADABLE, problem_of, quoted
 
 CHAT = "/v1/chat/completions"
 BYTES_PER_TOKEN = 4  # of English text, https://help.openai.com/en/articles/4936856
 IMAGE_TOKENS = 256  # what Gemma 3 spends on one image
-CONTEXT_LENIENCY = 1.5  # an estimate refuses only what is far over; the engine judges the rest
+NONE = (msgspec.Raw(b""), msgspec.Raw(b"null"), msgspec.Raw(b"[]"))
 
 
 class ChatMessage(msgspec.Struct, frozen=True, gc=False):
@@ -40,16 +41,23 @@ class ChatBody(msgspec.Struct, frozen=True, gc=False):
     messages: list[ChatMessage]
     stream: bool | None = None
     stream_options: StreamOptions | msgspec.UnsetType | None = msgspec.UNSET
+    tools: msgspec.Raw = msgspec.Raw(b"")
+    response_format: msgspec.Raw = msgspec.Raw(b"")
 
 
 class Admitted(msgspec.Struct, frozen=True, gc=False):
-    """The verdict for: which model, whether streamed, and what the prompt is estimated to cost."""
+    """The verdict for: which model, as the caller named it, whether streamed, what the prompt is estimated to
+    cost, and what it needs of a model. `seed` is the same in every turn of a conversation; it is empty where
+    nothing depends on it.
+    """
 
     model: str
     stream: bool
     has_stream_options: bool
     wants_usage: bool
     input_estimate: int
+    needs: Needs = Needs()
+    seed: str = ""
 
 
 _decoder = msgspec.json.Decoder(ChatBody)
@@ -64,20 +72,44 @@ def admit(body: bytes, config: Config) -> Admitted | Refusal:
         return Refusal(status=400, problem=problem_of(error))
     if not chat.messages:
         return _invalid("messages is empty: send at least one message.", "messages", "empty_array")
-    model = config.models.get(chat.model)
-    if model is None:
+    plan = config.plans.get(chat.model)
+    if plan is None:
         return unknown_model(chat.model, config)
     estimate = estimate_input(chat.messages)
-    if model.context and estimate > model.context * CONTEXT_LENIENCY:
+    if plan.context and estimate > plan.context * CONTEXT_LENIENCY:
         return _invalid(
             f"The prompt has about {estimate} tokens (estimated from its length) and {chat.model} takes "
-            f"{model.context}. Shorten the messages.",
+            f"{plan.context}. Shorten the messages.",
             "messages",
             "context_length_exceeded",
         )
     options = chat.stream_options
     wants_usage = isinstance(options, StreamOptions) and options.include_usage is True
-    return Admitted(chat.model, chat.stream is True, options is not msgspec.UNSET, wants_usage, estimate)
+    given = (chat.model, chat.stream is True, options is not msgspec.UNSET, wants_usage, estimate)
+    if plan.plain is not None:  # nothing further decides
+        return Admitted(*given)
+    return Admitted(*given, _needs(chat, estimate), _seed(chat.messages))
+
+
+def _needs(chat: ChatBody, estimate: int) -> Needs:
+    return Needs(
+        vision=any(map(_has_image, chat.messages)),
+        tools=chat.tools not in NONE,
+        json_schema=b'"json_schema"' in bytes(chat.response_format),
+        tokens=estimate,
+    )
+
+
+def _seed(messages: Sequence[ChatMessage]) -> str:
+    """A hash over the beginning of a conversation, to the first thing its user says; what follows is told again
+    with every turn.
+    """
+    hashed = hashlib.blake2b(digest_size=16)
+    for message in messages:
+        hashed.update(b"%b\x1f%b\x1e" % (message.role.encode(), message.said))
+        if message.role == "user":
+            break
+    return hashed.hexdigest()
 
 
 def estimate_input(messages: Sequence[ChatMessage]) -> int:
@@ -112,9 +144,20 @@ def _size_of_part(raw: msgspec.Raw) -> int:
     return _size(part.text) + (IMAGE_TOKENS * BYTES_PER_TOKEN if bytes(part.image_url) else 0)
 
 
+def _has_image(message: ChatMessage) -> bool:
+    return isinstance(message.content, list) and any(map(_is_image, message.content))
+
+
+def _is_image(raw: msgspec.Raw) -> bool:
+    try:
+        return _part.decode(raw).image_url not in NONE
+    except (msgspec.DecodeError, RecursionError):
+        return False
+
+
 def unknown_model(name: str, config: Config) -> Refusal:
     """The refusal of a model that does not exist; it names those that do."""
-    known = ", ".join(sorted(config.models)) or "none is configured"
+    known = ", ".join(sorted(config.plans)) or "none is configured"
     problem = Problem(
         message=f"The model {quoted(name)} does not exist here. Models: {known}.",
         code="model_not_found",

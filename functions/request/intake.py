@@ -86,6 +86,7 @@ def accepted(
         custom_id=asked.custom_id,
         answer_to=asked.answer_to,
         traceparent=trace_of(traceparent),
+        needs=taken.admitted.needs,
     )
 
 

@@ -12,8 +12,8 @@ from events.config import Config
 from events.envelope import Envelope, Event
 from events.inference import InferenceRequested, InferenceRouted
 from events.requests import Owed, RequestDocument, Versioned
-from events.words import Invalid, Refusal
-from functions.routing.policy import choose
+from events.words import Invalid, Refusal, Tenant
+from functions.routing.policy import Ask, choose
 
 SOURCE = "/functions/routing"
 
@@ -28,11 +28,19 @@ class Requests(Protocol):
         """Writes the document if it still has `version`, and returns the new one; else raises `Conflict`."""
 
 
+class Tenants(Protocol):
+    """Who pays."""
+
+    async def tenant(self, tenant_id: str) -> Tenant | None:
+        """A tenant."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ports:
     """What the routing function needs; results of failed requests are kept `keep_s`."""
 
     requests: Requests
+    tenants: Tenants
     config: Callable[[], Config]
     keep_s: int
 
@@ -47,19 +55,34 @@ async def handle(envelope: Envelope, ports: Ports) -> Sequence[Event | Owed]:
         return []  # forgotten since: its deadline and its keeping time are over
     document = found.document
     if document.state == "accepted":
-        document = decide(document, envelope, ports)
+        document = decide(document, envelope, ports, may_leave=await _may_leave(document, ports))
         await ports.requests.replace(document, found.version)
     return announcement(document)
 
 
-def decide(document: RequestDocument, envelope: Envelope, ports: Ports) -> RequestDocument:
-    """The routed document, or the failed one where no model fits any more."""
-    route = choose(document.model, ports.config())
+async def _may_leave(document: RequestDocument, ports: Ports) -> bool:
+    """Whether the tenant's prompts may leave the VPC; asked only where one could."""
+    config = ports.config()
+    plan = config.plans.get(document.model)
+    if plan is None or not any(config.backends[place.backend].leaves for place in plan.places):
+        return False
+    tenant = await ports.tenants.tenant(document.tenant)
+    return tenant is not None and tenant.may_leave == "on"
+
+
+def decide(
+    document: RequestDocument, envelope: Envelope, ports: Ports, *, may_leave: bool = False
+) -> RequestDocument:
+    """The routed document, or the failed one where no model fits any more. What a backend lacks is known where
+    it is called, not here.
+    """
+    ask = Ask(needs=document.needs, may_leave=may_leave, seed=document.id)
+    route = choose(document.model, ports.config(), ask)
     if isinstance(route, Refusal):
         expire_at = envelope.time + timedelta(seconds=ports.keep_s)
         failed = replace(document, state="failed", problem=route.problem, expire_at=expire_at)
         return replace(failed, owed=owed_at_the_end(failed, envelope.time, SOURCE))
-    return replace(document, state="routed", backend=route.backend)
+    return replace(document, state="routed", model=route.model, backend=route.backend)
 
 
 def announcement(document: RequestDocument) -> Sequence[Event | Owed]:

@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 
 from events import export
+from events.config_schema import PATH as CONFIG
+from events.config_schema import config_schema
 from events.release import PATH, broken, pinned
 from events.words import Invalid
 from services.cli import reference
@@ -15,7 +17,8 @@ from services.cli import reference
 
 def render() -> dict[str, str]:
     """Every exported file: its path from the repository's root, and its text."""
-    return export.render() | {reference.PATH: reference.settings_reference()}
+    schema = json.dumps(config_schema(), indent=2, ensure_ascii=False) + "\n"
+    return export.render() | {CONFIG: schema, reference.PATH: reference.settings_reference()}
 
 
 def write(root: Path) -> list[str]:

@@ -1,6 +1,6 @@
 """What the dispatcher needs of the world."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
@@ -110,9 +110,15 @@ class Pace:
     answer_bytes: int = LARGEST_BODY
 
 
+async def _stays(tenant: str) -> bool:
+    return False
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ports:
-    """All of it. `owner` names this process in claims; `waiters` are those it rings for."""
+    """All of it. `owner` names this process in claims; `waiters` are those it rings for. `may_leave`: whether a
+    tenant's prompts may leave the VPC.
+    """
 
     requests: Requests
     bodies: Bodies
@@ -126,3 +132,4 @@ class Ports:
     pace: Pace
     waiters: Waiters = field(default_factory=Waiters)
     metrics: Metrics | None = None
+    may_leave: Callable[[str], Awaitable[bool]] = _stays

@@ -7,11 +7,13 @@ from functools import partial
 
 from msgspec.structs import replace
 
+from events.config import Config, Place
 from events.requests import Answer, RequestDocument, Versioned, owed
 from events.usage import Completed, Outcome, Progress, Started, UsageRecorded
 from events.words import Conflict, Invalid, Problem, Refusal, Unavailable, Usage, attempt_id, server_problem
 from functions.request.admission import Admitted, admit
 from functions.request.lifecycle import expired_problem, finish, release
+from functions.routing.policy import Ask, choose
 from services.dispatcher.engine_call import EngineCall
 from services.dispatcher.hold import Hold
 from services.dispatcher.judgement import Judgement, judge
@@ -109,8 +111,13 @@ class Run:
         return await self._ports.sealer.open(document.tenant, "prompt", document.body_id, sealed)
 
     async def _call_engine(self, body: bytes, admitted: Admitted, total_s: float) -> Judgement:
-        document, config = self._document, self._ports.config()
-        replica = self._ports.pool().pick(document.backend or "")
+        document, config, pool = self._document, self._ports.config(), self._ports.pool()
+        place = self._place(config, admitted)
+        if not isinstance(place, Refusal) and config.backends[place.backend].leaves:
+            place = await self._allowed(place)
+        if isinstance(place, Refusal):
+            return Judgement(outcome="engine_error", problem=place.problem)
+        replica = pool.pick(place.backend)
         if replica is None:
             problem = server_problem(f"{document.model} has no engine right now.", "engine_unavailable")
             return Judgement(outcome="engine_error", problem=problem, again="free")
@@ -118,22 +125,43 @@ class Run:
         if document.traceparent:
             fields += field("traceparent", document.traceparent)
         call = EngineCall()
-        self._start(admitted)
-        payload = for_engine(body, admitted, config.served_name(document.model))
+        self._start(admitted, place)
+        payload = for_engine(body, admitted, place.served_as)
+        own = config.models[place.model].deadlines
         result = await call.run(
-            replica, document.url, fields, payload, connect_s=self._ports.pace.connect_s, total_s=total_s
+            replica,
+            document.url,
+            fields,
+            payload,
+            connect_s=own.connect_s or self._ports.pace.connect_s,
+            total_s=min(total_s, own.total_s or total_s),
         )
         return judge(result, document.model, self._ports.pace.answer_bytes)
 
-    def _start(self, admitted: Admitted) -> None:
+    def _place(self, config: Config, admitted: Admitted) -> Place | Refusal:
+        """Where it was routed to; where that is no place any more, one inside that it can go to today."""
+        document = self._document
+        place = config.place(document.model, document.backend or "")
+        if place is not None:
+            return place
+        return choose(admitted.model, config, Ask(needs=admitted.needs, seed=document.id))
+
+    async def _allowed(self, place: Place) -> Place | Refusal:
+        """A place outside, if the tenant's prompts may leave: that, or the place, may have changed since."""
+        if await self._hold.insist(partial(self._ports.may_leave, self._document.tenant)):
+            return place
+        message = f"The model {place.model} is served outside now, and this tenant's prompts may not leave."
+        return Refusal(status=403, problem=Problem(message=message, code="hosted_not_allowed"))
+
+    def _start(self, admitted: Admitted, place: Place) -> None:
         document = self._document
         self._started = Started(
             attempt=self._attempt,
             request=document.id,
             tenant=document.tenant,
             key=document.key_id,
-            model=document.model,
-            backend=document.backend or "",
+            model=place.model,
+            backend=place.backend,
             at=self._ports.now(),
             estimate=admitted.input_estimate,
             queued=True,

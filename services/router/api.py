@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from events.config import Config
+from events.config import Config, Place
 from events.words import (
     ApiKey,
     Conflict,
@@ -27,6 +27,7 @@ from functions.request.mistakes import clipped, quoted
 from functions.request.submission import Options
 from services.router.gate import Gate
 from services.router.queue import RequestQueue
+from services.router.routes import Routes
 from services.wire.errors import error_body, error_fields
 from services.wire.ids import request_id
 
@@ -47,12 +48,18 @@ class PublicApi:
     """`/v1` beside the hot path."""
 
     def __init__(
-        self, gate: Gate, queue: RequestQueue, config: Callable[[], Config], started_at: int
+        self,
+        gate: Gate,
+        queue: RequestQueue,
+        config: Callable[[], Config],
+        started_at: int,
+        routes: Routes | None = None,
     ) -> None:
         self._gate = gate
         self._queue = queue
         self._config = config
         self._started_at = started_at
+        self._routes = routes or Routes(config=config)
 
     def routes(self) -> list[BaseRoute]:
         """Where everything is."""
@@ -72,24 +79,25 @@ class PublicApi:
         return checked
 
     async def models(self, request: Request, key: ApiKey) -> Response:
-        """`GET /v1/models`."""
-        rows = [self._model(name) for name in sorted(self._config().models)]
+        """`GET /v1/models`: what this caller could be answered by, here and now."""
+        rows = [self._model(name, place) for name, place in self._routes.served(key.tenant).items()]
         return answer({"object": "list", "data": rows})
 
     async def model(self, request: Request, key: ApiKey) -> Response:
         """`GET /v1/models/{id}`."""
         name = unquote(request.path_params["name"])
-        if name not in self._config().models:
+        if name not in self._config().plans:
             return refuse(unknown_model(name, self._config()))
-        return answer(self._model(name))
+        place = self._routes.plainly(name, key.tenant)
+        return refuse(place) if isinstance(place, Refusal) else answer(self._model(name, place))
 
-    def _model(self, name: str) -> dict[str, str | int | None]:
-        row = self._config().models[name]
+    def _model(self, name: str, place: Place) -> dict[str, str | int | None]:
+        row = self._config().models[place.model]
         return {
             "id": name,
             "object": "model",
             "created": self._started_at,
-            "owned_by": row.backend,
+            "owned_by": place.backend,
             **({"max_model_len": row.context} if row.context else {}),
         }
 

@@ -127,6 +127,7 @@ class Asked:
 
     caller: ApiKey
     admitted: Admitted
+    name: str  # the model that is asked for, whatever the caller calls it
     model: Model
     directives: Directives
     fields: Body
@@ -139,10 +140,13 @@ class Asked:
 
 
 class AnswerCache:
-    """`on` holds the tenants that turned caching on; `serve` is for their requests only."""
+    """`on` holds the tenants that turned caching on; `serve` is for their requests only. `leaving` holds those
+    whose prompts may leave the VPC, which is told in the same breath.
+    """
 
     def __init__(self, ports: Ports) -> None:
         self.on: frozenset[str] = frozenset()
+        self.leaving: frozenset[str] = frozenset()
         self._ports = ports
         self._memory = MemoryTier(ports.room)
         self._secrets: dict[str, bytes] = {}
@@ -165,6 +169,7 @@ class AnswerCache:
         if known is None or generations.changes > known.changes:  # two refreshes may overtake each other
             tenants = await ports.tenants.tenants()
             self.on = frozenset(tenant.id for tenant in tenants if tenant.cache == "on")
+            self.leaving = frozenset(tenant.id for tenant in tenants if tenant.may_leave == "on")
             self._generations = generations
             self._memory.clear()
             self._secrets.clear()
@@ -193,13 +198,18 @@ class AnswerCache:
         fields = fields_of(call.body)
         wished = call.headers.get(WISH, b"").strip().lower() == b"on"
         generations = self._generations if self._is_current() else None
-        if directives.no_store or generations is None or not may_ask(fields, wished=wished):
+        config = self._ports.config()
+        plan = config.plans.get(admitted.model)
+        name = plan and plan.model
+        # Of a task with several models, who answers is not known before it did.
+        if directives.no_store or generations is None or not name or not may_ask(fields, wished=wished):
             self._pass_on(directives, reply, go, "fwd=bypass")
             return
         asked = Asked(
             caller=caller,
             admitted=admitted,
-            model=self._ports.config().models[admitted.model],
+            name=name,
+            model=config.models[name],
             directives=directives,
             fields=fields,
             traceparent=trace_of(call.headers.get(b"traceparent", b"").decode("latin-1")),
@@ -223,8 +233,8 @@ class AnswerCache:
         """Names what was asked, and looks in this process."""
         tenant, admitted = asked.caller.tenant, asked.admitted
         framing = framing_of(stream=admitted.stream, wants_usage=admitted.wants_usage)
-        asked.key = key_of(secret, tenant, admitted.model, asked.model, framing, asked.fields)
-        asked.entry = entry_id(asked.key, tenant, admitted.model, asked.generations)
+        asked.key = key_of(secret, tenant, asked.name, asked.model, framing, asked.fields)
+        asked.entry = entry_id(asked.key, tenant, asked.name, asked.generations)
         asked.fields = {}  # they hold the whole body
         if asked.directives.no_cache:
             return None
@@ -293,7 +303,7 @@ class AnswerCache:
         left_s, age_s = (hit.expire_at - now).total_seconds(), (now - answer.at).total_seconds()
         fields = field("x-request-id", name) + field("age", str(max(0, int(age_s))))
         fields += _status(f'hit; ttl={int(left_s)}; key="{asked.key}"; detail={hit.tier}')
-        if self._ports.config().backends[asked.model.backend].rehearsal:
+        if self._rehearses(asked.model):
             fields += REHEARSAL
         if answer.stream:
             reply.start(200, fields + EVENT_STREAM)
@@ -302,6 +312,11 @@ class AnswerCache:
         else:
             reply.send(200, fields + JSON, answer.body)
         self._meter(asked, hit, name, now)
+
+    def _rehearses(self, model: Model) -> bool:
+        backends = self._ports.config().backends  # another version than it was asked of, maybe
+        found = (backends.get(one.backend) for one in model.candidates)
+        return any(backend is not None and backend.rehearsal for backend in found)
 
     def _meter(self, asked: Asked, hit: Hit, name: str, now: datetime) -> None:
         """Counts the hit: its prompt was read by nobody, its completion made by nobody. It is written behind;
@@ -314,8 +329,8 @@ class AnswerCache:
             request=name,
             tenant=asked.caller.tenant,
             key=asked.caller.id,
-            model=asked.admitted.model,
-            backend=asked.model.backend,
+            model=asked.name,
+            backend=asked.model.candidates[0].backend,
             at=now,
             outcome="finished",
             usage=Usage(input=tokens, cached=tokens),
@@ -326,7 +341,7 @@ class AnswerCache:
             hit=hit.tier,
         )
         ports.recorder.add(record)
-        ports.metrics.ended(asked.admitted.model, "hit", Usage(), took_s, took_s)
+        ports.metrics.ended(asked.name, "hit", Usage(), took_s, took_s)
 
     # --- an answer that was made
 
@@ -353,7 +368,7 @@ class AnswerCache:
             offered = CacheOffered(
                 key=asked.key,
                 tenant=tenant,
-                model=asked.admitted.model,
+                model=asked.name,
                 entry_id=asked.entry,
                 expire_at=expire_at,
                 sealed=sealed,

@@ -1,4 +1,4 @@
-"""`/admin/v1`: caching turned on and off for a tenant, and cached answers purged, for operators."""
+"""`/admin/v1`: what is on and off for a tenant, and cached answers purged, for operators."""
 
 import secrets
 from collections.abc import Awaitable, Callable
@@ -49,7 +49,8 @@ class Tenants(Protocol):
 class TenantChange(Record, forbid_unknown_fields=True):
     """The body of `POST /admin/v1/tenants/{id}`."""
 
-    cache: Switch
+    cache: Switch | None = None
+    may_leave: Switch | None = None
 
 
 class Purge(Record, forbid_unknown_fields=True):
@@ -88,14 +89,17 @@ class CacheApi:
         )
 
     async def set_tenant(self, request: Request) -> Response:
-        """Turns caching on or off; other routers see it within ten seconds."""
+        """Turns caching on or off, or lets prompts leave or not; other routers see it within ten seconds."""
         name = unquote(request.path_params["tenant"])
         asked = _read(await request.body(), TenantChange)
         tenant = await self._tenants.tenant(name)
         if tenant is None:
             problem = Problem(message=f"There is no tenant {name}.", code="tenant_not_found")
             return refuse(Refusal(status=404, problem=problem))
-        tenant = replace(tenant, cache=asked.cache)
+        given = {name: value for name, value in asdict(asked).items() if value is not None}
+        if not given:
+            raise Invalid("Say what to set: cache or may_leave, each on or off.")
+        tenant = replace(tenant, **given)
         await self._tenants.change_tenant(tenant)
         await self._bring(told)
         return answer(asdict(tenant))

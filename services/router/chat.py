@@ -8,7 +8,6 @@ from events.config import Config
 from events.words import ApiKey, Problem, Refusal, Unavailable, server_problem
 from functions.request.admission import CHAT, Admitted, admit
 from functions.request.mistakes import clipped
-from functions.routing.policy import choose
 from services.front.call import Call, Reply
 from services.pool.pool import Pool
 from services.pool.wire import for_engine
@@ -16,6 +15,7 @@ from services.router.cache import AnswerCache, Presence
 from services.router.exchanges import Exchanges
 from services.router.gate import Gate, token_of
 from services.router.order import REHEARSAL, Order
+from services.router.routes import Routes
 from services.router.tape import Tape
 from services.wire.errors import error_body, error_fields
 from services.wire.fields import Fields, field
@@ -34,12 +34,14 @@ class Chat:
         pool: Callable[[], Pool],
         exchanges: Exchanges,
         cache: AnswerCache | None = None,
+        routes: Routes | None = None,
     ) -> None:
         self._gate = gate
         self._config = config
         self._pool = pool
         self._exchanges = exchanges
         self._cache = cache
+        self._routes = routes or Routes(config=config)
         self._fetching: set[asyncio.Task[None]] = set()
 
     def __call__(self, call: Call, reply: Reply) -> None:
@@ -95,9 +97,12 @@ class Chat:
         tape: Tape | None = None,
     ) -> None:
         config, pool = self._config(), self._pool()
-        route = choose(admitted.model, config)
-        replica = None if isinstance(route, Refusal) else pool.pick(route.backend)
-        if isinstance(route, Refusal) or replica is None:
+        route = self._routes.first(admitted, key.tenant)
+        if isinstance(route, Refusal):
+            self._refuse(route, reply)
+            return
+        replica = pool.pick(route.backend)
+        if replica is None:
             problem = server_problem(f"{admitted.model} has no engine right now.", "engine_unavailable")
             self._refuse(Refusal(status=503, problem=problem, retry_after_s=5), reply)
             return
@@ -108,7 +113,7 @@ class Chat:
         order = Order(
             request_id=name,
             key=key,
-            model=admitted.model,
+            model=route.model,
             backend=route.backend,
             path=CHAT,
             body=for_engine(call.body, admitted, route.served_as),
@@ -117,6 +122,7 @@ class Chat:
             input_estimate=admitted.input_estimate,
             fields=b"traceparent: %b\r\n" % parent if parent else b"",
             reply_fields=reply_fields,
+            deadlines=self._exchanges.deadlines.of(config.models[route.model]),
         )
         self._exchanges.begin(order, pool, replica, reply, tape)
 

@@ -230,7 +230,7 @@ class Exchange:
 
     def check(self, now: float) -> None:
         """Enforces the deadlines; called a few times a second."""
-        attempt, limits = self._attempt, self._all.deadlines
+        attempt, limits = self._attempt, self._order.deadlines or self._all.deadlines
         silent_s = 0.0 if self._paused else now - attempt.last_at
         late = limits.late(attempt.phase, now - self._began, silent_s)
         if late is None:

@@ -1,13 +1,17 @@
 """What an exchange is to do, and how long each of its phases may take."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
+from events.config import Deadlines as Own
+from events.config import Model
 from events.words import ApiKey, Problem, Record, server_problem
 from services.wire.fields import Fields
 
 CONNECT_TIMEOUT = "connect_timeout"
 REHEARSAL: Fields = b"x-penstock-engine: rehearsal\r\n"
+
+NONE_OWN = Own()
 
 Phase = Literal["pausing", "connecting", "waiting", "answering", "answered", "over"]
 
@@ -25,6 +29,14 @@ class Deadlines:
     total_s: float = 900.0
     progress_every_s: float = 5.0
     answer_bytes: int = 64 * 2**20
+
+    def of(self, model: Model) -> "Deadlines | None":
+        """These, but for those that the model has of its own; None where it has none."""
+        own = model.deadlines
+        if own == NONE_OWN:
+            return None
+        told = {name: value for name in own.__struct_fields__ if (value := getattr(own, name)) is not None}
+        return replace(self, **told)
 
     def late(self, phase: Phase, total_s: float, silent_s: float) -> Problem | None:
         """What a request is told that has run `total_s`, the last `silent_s` of them in silence; None
@@ -60,3 +72,4 @@ class Order(Record):
     input_estimate: int
     fields: Fields = b""  # for the engine
     reply_fields: Fields = b""  # for the client
+    deadlines: Deadlines | None = None  # where the model has its own

@@ -18,9 +18,9 @@ from functions.request.intake import Taken, Terms, accepted, take
 from functions.request.lifecycle import cancel
 from functions.request.submission import Options
 from functions.routing.handler import routed_event
-from functions.routing.policy import choose
 from services.requests.outbox import pay, tell
 from services.requests.waiters import Waiters
+from services.router.routes import Routes
 from services.wire.ids import request_id
 
 SOURCE = "/router"
@@ -75,6 +75,7 @@ class RequestQueue:
         terms: Terms,
         now: Callable[[], datetime],
         waiters: Waiters | None = None,
+        routes: Routes | None = None,
     ) -> None:
         self._requests = requests
         self._bodies = bodies
@@ -84,6 +85,7 @@ class RequestQueue:
         self._terms = terms
         self._now = now
         self._waiters = waiters or Waiters()
+        self._routes = routes or Routes(config=config)
 
     async def submit(
         self, key: ApiKey, body: bytes, options: Options, traceparent: str
@@ -113,10 +115,10 @@ class RequestQueue:
             terms=self._terms,
             traceparent=traceparent,
         )
-        route = choose(document.model, self._config())
+        route = self._routes.first(taken.admitted, key.tenant)
         if isinstance(route, Refusal):
             return route
-        routed = replace(document, state="routed", backend=route.backend)
+        routed = replace(document, state="routed", model=route.model, backend=route.backend)
         return replace(routed, owed=(owed(routed, routed_event(routed), now, SOURCE),))
 
     async def read(self, tenant: str, name: str, wait_s: float = 0.0) -> RequestDocument | None:

@@ -39,7 +39,7 @@ from services.jobs.slots import by_schedule
 from services.requests.ingest import ingest_envelope
 from services.router.health import Check
 from services.router.metrics import Metrics
-from services.runtime import cloud_backups, functions
+from services.runtime import cloud_backups, configuration, functions
 from services.runtime.cloud_settings import CloudSettings, read_cloud_settings
 from services.runtime.probes import Probes
 from services.runtime.process import Process, utc_now
@@ -74,14 +74,14 @@ class Cloud:
         self.stack.push_async_callback(self.workers.stop)
         self.publisher = PubSubPublisher(self.channel, self.pubsub_place)
         data = self._database(self.place.database)
-        self._feed = ConfigFeed(FirestoreConfigDocuments(data, utc_now))
+        stores = self._stores(data)
+        self._feed = ConfigFeed(stores.config, configuration.lacking_here)
         await self._first_config()
         return Process(
             settings=self.settings,
-            stores=self._stores(data),
+            stores=stores,
             publisher=self.publisher,
-            config=self._feed.config,
-            pool=self._feed.pool,
+            feed=self._feed,
             producer=secrets.token_hex(8),
             lingers=LINGERS,
             cancel_check_s=self.settings.heartbeat_s,  # every look would be a read to pay for
@@ -110,6 +110,7 @@ class Cloud:
             job_runs=FirestoreJobRuns(data),
             advice=FirestoreAdvice(data),
             cache=FirestoreCache(data, utc_now),
+            config=FirestoreConfigDocuments(data, utc_now),
             sealer=Sealer(FileMasterKey(Path(self.place.master_key_file)), data_keys),
         )
 

@@ -1,17 +1,25 @@
-"""Which configuration document holds: the file named, else one made of the engine found."""
+"""Which configuration document holds: the file or engine named, the one applied, one made of the engine found."""
 
+import os
+from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
 
-import yaml
-
-from events.config import Config, read
+from events.config import Config
 from events.words import Invalid, Record
+from functions.routing import availability
+from functions.routing.availability import Here
+from services.configuration.feed import ConfigFeed
+from services.configuration.reading import config_in, read_document
 from services.embedded.engines import Engine, config_of, find_engine, named_engine
 from services.rehearsal.endpoint import Options
 from services.rehearsal.engine import RehearsalEngine
 from services.rehearsal.profiles import PROFILES
 from services.runtime.settings import Settings
+
+REACH = frozenset({"replicas"})  # the ways to a backend that `services.pool` knows
+GOOGLE = ("GOOGLE_APPLICATION_CREDENTIALS", "K_SERVICE", "KUBERNETES_SERVICE_HOST")  # one of them is set
+GOOGLE_FILE = Path(".config/gcloud/application_default_credentials.json")  # below the home folder
 
 
 class Chosen(Record):
@@ -19,6 +27,60 @@ class Chosen(Record):
 
     config: Config
     engine: str
+
+
+async def begin(feed: ConfigFeed, settings: Settings, stack: AsyncExitStack) -> Chosen:
+    """Has `feed` serve what is named at the start (`PENSTOCK_CONFIG`, else an engine); else the document that was
+    applied last, which may change at any time; else what is found. Raises like `choose`.
+    """
+    if not (settings.config or settings.engine):
+        await feed.look()
+        if feed.version:
+            return Chosen(config=feed.config(), engine=f"as configured by version {feed.version}, applied")
+    chosen = await choose(settings, stack)
+    feed.begin(chosen.config, source_of(settings), pinned=_pinned(settings))
+    return chosen
+
+
+def source_of(settings: Settings) -> str:
+    """Where a document comes from that was not applied."""
+    if settings.config:
+        return f"{settings.config} (PENSTOCK_CONFIG), read at the start"
+    return "the engine named at the start" if settings.engine else "the engine found at the start"
+
+
+def _pinned(settings: Settings) -> str:
+    if settings.config:
+        return (
+            f"This platform serves {settings.config} (PENSTOCK_CONFIG), which wins at every start: change that "
+            "file and start again, or start without PENSTOCK_CONFIG to apply documents."
+        )
+    if settings.engine:
+        return "This platform serves the engine it was started with (--engine): start without it to apply documents."
+    return ""
+
+
+def lacking_here(config: Config) -> dict[str, str]:
+    """What backends need that is not in this process's environment, by backend."""
+    return availability.lacking(config, here_of(config, os.environ, Path.home))
+
+
+def here_of(config: Config, environment: Mapping[str, str], home: Callable[[], Path]) -> Here:
+    """What there is of all that a document names. Secrets are looked for, and not kept."""
+    keys = [backend.api_key for backend in config.backends.values() if backend.api_key is not None]
+    return Here(
+        variables=frozenset(key.env for key in keys if key.env and environment.get(key.env)),
+        files=frozenset(key.file for key in keys if key.file and os.access(key.file, os.R_OK)),
+        google=any(environment.get(name) for name in GOOGLE) or _is_logged_in(home),
+        reach=REACH,
+    )
+
+
+def _is_logged_in(home: Callable[[], Path]) -> bool:
+    try:
+        return (home() / GOOGLE_FILE).is_file()
+    except (RuntimeError, OSError):  # no home, or none of ours
+        return False
 
 
 async def choose(settings: Settings, stack: AsyncExitStack) -> Chosen:
@@ -58,16 +120,8 @@ async def _rehearse(settings: Settings, stack: AsyncExitStack) -> Chosen:
 
 
 def read_file(path: Path) -> Config:
-    """The document in a YAML file. Raises `Invalid` where it cannot be read."""
+    """The document PENSTOCK_CONFIG names. Raises `Invalid` where it cannot be read."""
     try:
-        config = read(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except OSError as error:
-        raise Invalid(f"PENSTOCK_CONFIG: {path} cannot be read: {error.strerror}.") from error
-    except UnicodeDecodeError as error:
-        raise Invalid(f"PENSTOCK_CONFIG: {path} is not UTF-8 text.") from error
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        told = " ".join(str(error).split())
-        raise Invalid(f"PENSTOCK_CONFIG: {path} is not YAML: {told}.") from error
-    if not config.models:
-        raise Invalid(f"PENSTOCK_CONFIG: {path} has no models: name at least one model.")
-    return config
+        return config_in(read_document(path), path)
+    except Invalid as error:
+        raise Invalid(f"PENSTOCK_CONFIG: {error}") from error

@@ -38,7 +38,10 @@ def handlers(process: Process) -> dict[str, Handle]:
         terms=process.terms(),
     )
     routing_ports = routing.Ports(
-        requests=stores.requests, config=process.config, keep_s=settings.results_kept_s
+        requests=stores.requests,
+        tenants=stores.keys,
+        config=process.config,
+        keep_s=settings.results_kept_s,
     )
     metering_ports = metering.Ports(
         ledger=stores.ledger, counts=NoAttemptCounts(), silent_after_s=settings.silent_after_s
@@ -77,6 +80,11 @@ def backup_handler(archives: backup.Archives, keep: Mapping[Kind, Keep]) -> Hand
 def dispatcher(process: Process, recorder: UsageRecorder, metrics: Metrics | None = None) -> Dispatcher:
     """The dispatcher; it records its attempts with `recorder`, and counts them in `metrics`."""
     stores = process.stores
+
+    async def may_leave(tenant: str) -> bool:
+        found = await stores.keys.tenant(tenant)
+        return found is not None and found.may_leave == "on"
+
     ports = DispatcherPorts(
         requests=stores.requests,
         bodies=stores.bodies,
@@ -90,6 +98,7 @@ def dispatcher(process: Process, recorder: UsageRecorder, metrics: Metrics | Non
         pace=process.pace(),
         waiters=process.waiters,
         metrics=metrics,
+        may_leave=may_leave,
     )
     return Dispatcher(ports, Random(secrets.randbits(64)))  # noqa: S311  (spreads claims, guards nothing)
 

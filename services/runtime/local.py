@@ -12,6 +12,7 @@ from events.catalog import JOBS, Subscription, subscriptions
 from events.words import Record
 from services.adapters.local.folder import DataFolder, Running
 from services.adapters.sqlite.bus import SqliteBus
+from services.configuration.feed import ConfigFeed
 from services.delivery.consumer import Consumer, Decode
 from services.delivery.handling import Handle
 from services.dispatcher.dispatcher import Dispatcher
@@ -19,7 +20,6 @@ from services.embedded.ingest import LocalIngest
 from services.embedded.scheduler import Scheduler
 from services.embedded.workers import Workers
 from services.jobs.starts import event_of
-from services.pool.pool import Pool
 from services.requests.ingest import ingest_envelope
 from services.router.credentials import digest
 from services.runtime import backups, configuration, first_start, functions
@@ -30,6 +30,7 @@ from services.runtime.stores import open_local
 
 # On the bus of one process no app can listen: answers are read by their id, and never lie there in clear.
 SUBSCRIPTIONS = tuple(one for one in subscriptions() if one.consumer != "delivery")
+CONFIG_LOOK_S = 5.0
 
 log = logging.getLogger("penstock.local")
 
@@ -85,21 +86,19 @@ class LocalPlatform:
         settings = self._settings
         log.info("settings: %s", shown(settings))
         folder = self._take_folder()
-        chosen = await configuration.choose(settings, self._stack)
         stores, bus = await open_local(folder, utc_now, self._stack)
+        feed = ConfigFeed(stores.config, configuration.lacking_here)
+        self._stack.callback(feed.close)
+        chosen = await configuration.begin(feed, settings, self._stack)
         key = await first_start.development_key(folder.path, settings, stores.keys, utc_now)
         await bus.ensure(SUBSCRIPTIONS)  # before anything is published
-        pool = Pool(chosen.config)
         process = Process(
             settings=settings,
             stores=stores,
             publisher=bus,
-            config=lambda: chosen.config,
-            pool=lambda: pool,
+            feed=feed,
             producer=secrets.token_hex(8),
         )
-        self._stack.callback(pool.close)
-        pool.start()
         router = await self._run(process, bus, first_start.admin_key(folder.path, settings))
         folder.announce(Running(url=router.url, metrics_url=router.metrics_url, pid=os.getpid()))
         self._stack.callback(folder.withdraw)  # while the port is still ours
@@ -161,6 +160,7 @@ class LocalPlatform:
         workers.start(scheduler.run(), "scheduler")
         workers.start(functions.pressure_reporter(process, dispatcher).run(), "pressure")
         router.start(workers)
+        workers.start(process.feed.follow(CONFIG_LOOK_S), "configuration")
         return router
 
     async def _drain(self, router: RouterService, dispatcher: Dispatcher) -> None:

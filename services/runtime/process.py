@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from events.bus import Publisher
 from events.config import Config
 from functions.request.intake import Terms
+from services.configuration.feed import ConfigFeed
 from services.dispatcher.ports import Pace
 from services.pool.pool import Pool
 from services.requests.ingest import IngestTopics
@@ -35,13 +36,22 @@ class Process:
     settings: Settings
     stores: Stores
     publisher: Publisher
-    config: Callable[[], Config]
-    pool: Callable[[], Pool]
+    feed: ConfigFeed
     producer: str
     lingers: Lingers = LOCAL_LINGERS
     cancel_check_s: float = 1.0
     waiters: Waiters = field(default_factory=Waiters)
     now: Callable[[], datetime] = utc_now
+
+    @property
+    def config(self) -> Callable[[], Config]:
+        """The configuration document in force."""
+        return self.feed.config
+
+    @property
+    def pool(self) -> Callable[[], Pool]:
+        """Its backends."""
+        return self.feed.pool
 
     async def store_answers(self) -> str | None:
         """What readiness asks: raises `Unavailable` where the store does not."""

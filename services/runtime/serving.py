@@ -20,6 +20,7 @@ from services.router.cache import AnswerCache
 from services.router.cache import Ports as CachePorts
 from services.router.cache_admin import CacheApi
 from services.router.chat import Chat
+from services.router.config_admin import ConfigApi
 from services.router.dead_letters import DeadLetters, DeadLettersApi
 from services.router.exchanges import Exchanges
 from services.router.exposition import Exposition
@@ -33,6 +34,7 @@ from services.router.metrics import Metrics
 from services.router.queue import RequestQueue
 from services.router.retries import Retries
 from services.router.router import Router
+from services.router.routes import Routes
 from services.runtime.listening import make_front, take_port, url_at
 from services.runtime.process import Process
 from services.usage.recorder import UsageRecorder
@@ -96,6 +98,11 @@ class RouterService:
     def _make_router(self, surroundings: Surroundings) -> Router:
         process, stores = self._process, self._process.stores
         gate = Gate(self._ring, process.now)
+        routes = Routes(
+            config=process.config,
+            lacking=process.feed.lacking,
+            may_leave=lambda tenant: tenant in self._cache.leaving,
+        )
         queue = RequestQueue(
             stores.requests,
             stores.bodies,
@@ -105,10 +112,11 @@ class RouterService:
             terms=process.terms(),
             now=process.now,
             waiters=process.waiters,
+            routes=routes,
         )
-        public = PublicApi(gate, queue, process.config, started_at=int(time.time()))
+        public = PublicApi(gate, queue, process.config, started_at=int(time.time()), routes=routes)
         app = application([*public.routes(), *self._operators(surroundings), *self._health.routes()])
-        chat = Chat(gate, process.config, process.pool, self._exchanges, self._cache)
+        chat = Chat(gate, process.config, process.pool, self._exchanges, self._cache, routes)
         return Router({CHAT.encode(): chat}, app)
 
     def _operators(self, given: Surroundings) -> list[BaseRoute]:
@@ -127,7 +135,8 @@ class RouterService:
         jobs = JobsApi(gate, given.jobs, stores.job_runs, publisher, now=now)
         cache = CacheApi(gate, stores.cache, stores.keys, publisher, changed=self._cache.refresh, now=now)
         advice = AdviceApi(gate, stores.advice, process.config)
-        routes = [*admin.routes(), *jobs.routes(), *advice.routes(), *cache.routes()]
+        config = ConfigApi(gate, process.feed)
+        routes = [*admin.routes(), *jobs.routes(), *advice.routes(), *cache.routes(), *config.routes()]
         if given.backups is not None:
             routes += BackupApi(gate, given.backups, publisher, given.conversation, now=now).routes()
         if given.dead_letters is not None:

@@ -12,6 +12,7 @@ from services.adapters.sqlite.advice import SqliteAdvice
 from services.adapters.sqlite.bodies import SqliteBodies
 from services.adapters.sqlite.bus import SqliteBus
 from services.adapters.sqlite.cache import SqliteCache
+from services.adapters.sqlite.config_documents import SqliteConfigDocuments
 from services.adapters.sqlite.data_keys import SqliteDataKeys
 from services.adapters.sqlite.database import Database
 from services.adapters.sqlite.job_runs import SqliteJobRuns
@@ -25,6 +26,7 @@ if TYPE_CHECKING:  # Google's client is loaded where it is used only
     from services.adapters.firestore.advice import FirestoreAdvice
     from services.adapters.firestore.bodies import FirestoreBodies
     from services.adapters.firestore.cache import FirestoreCache
+    from services.adapters.firestore.config_documents import FirestoreConfigDocuments
     from services.adapters.firestore.job_runs import FirestoreJobRuns
     from services.adapters.firestore.keys import FirestoreKeys
     from services.adapters.firestore.ledger import FirestoreUsageLedger
@@ -42,6 +44,7 @@ class Stores:
     job_runs: "SqliteJobRuns | FirestoreJobRuns"
     advice: "SqliteAdvice | FirestoreAdvice"
     cache: "SqliteCache | FirestoreCache"
+    config: "SqliteConfigDocuments | FirestoreConfigDocuments"
     sealer: Sealer
 
 
@@ -61,6 +64,7 @@ async def open_local(
         job_runs=SqliteJobRuns(database),
         advice=SqliteAdvice(database),
         cache=SqliteCache(database, now),
+        config=SqliteConfigDocuments(database, now),
         sealer=Sealer(FileMasterKey(folder.path / "master-key"), data_keys),
     )
     return stores, await SqliteBus.open(database, now)

@@ -20,6 +20,7 @@ from services.adapters.sqlite.advice import SqliteAdvice
 from services.adapters.sqlite.bodies import SqliteBodies
 from services.adapters.sqlite.bus import SqliteBus
 from services.adapters.sqlite.cache import SqliteCache
+from services.adapters.sqlite.config_documents import SqliteConfigDocuments
 from services.adapters.sqlite.data_keys import SqliteDataKeys
 from services.adapters.sqlite.database import Database
 from services.adapters.sqlite.job_runs import SqliteJobRuns
@@ -44,7 +45,7 @@ Advice: TypeAlias = MemoryAdvice | SqliteAdvice
 Cache: TypeAlias = MemoryCache | SqliteCache
 JobRuns: TypeAlias = MemoryJobRuns | SqliteJobRuns
 DataKeys: TypeAlias = MemoryDataKeys | SqliteDataKeys
-ConfigDocuments: TypeAlias = MemoryConfigDocuments
+ConfigDocuments: TypeAlias = MemoryConfigDocuments | SqliteConfigDocuments
 
 
 class Clock:
@@ -160,5 +161,6 @@ DATA_KEYS: dict[str, Opener[DataKeys]] = {
 GAPS: dict[Opener[Any], dict[str, str]] = {pubsub.bus: PUBSUB_GAPS}
 CONFIG_DOCUMENTS: dict[str, Opener[ConfigDocuments]] = {
     "memory": in_memory(MemoryConfigDocuments),
+    "sqlite": in_data_file(SqliteConfigDocuments),
     "firestore": firestore.config_documents,
 }

@@ -181,7 +181,9 @@ def request_function(world: World, life: Life) -> Handle:
 
 
 def routing_function(world: World, life: Life) -> Handle:
-    ports = routing.Ports(requests=life.around(world.requests), config=lambda: world.config, keep_s=KEEP_S)
+    ports = routing.Ports(
+        requests=life.around(world.requests), tenants=world.keys, config=lambda: world.config, keep_s=KEEP_S
+    )
     return partial(routing.handle, ports=ports)
 
 

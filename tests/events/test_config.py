@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from events.config import Fleet, read
+from events.config import Fleet, Place
+from events.config_reading import read
 from events.words import Invalid
 
 
@@ -50,8 +51,11 @@ def test_a_fleet_that_cannot_be_is_refused_with_what_to_say(wrong: dict[str, obj
 
 
 def test_a_model_may_have_another_name_where_it_is_served() -> None:
-    assert "gemma3:4b" == read(document()).served_name("gemma")
-    assert "gemma" == read(document(models={"gemma": {"backend": "pool"}})).served_name("gemma")
+    told, plain = read(document()), read(document(models={"gemma": {"backend": "pool"}}))
+
+    assert Place(model="gemma", backend="pool", served_as="gemma3:4b") == told.place("gemma", "pool")
+    assert Place(model="gemma", backend="pool", served_as="gemma") == plain.place("gemma", "pool")
+    assert (None, None) == (told.place("gemma", "cloud"), told.place("llama", "pool"))
 
 
 @pytest.mark.parametrize(

@@ -200,7 +200,11 @@ _CACHE = (
     "CREATE TABLE generations (one INTEGER PRIMARY KEY, version INTEGER NOT NULL, body BLOB NOT NULL)",
 )
 
+_CONFIG = (
+    "CREATE TABLE config_versions (version INTEGER PRIMARY KEY, at INTEGER NOT NULL, body BLOB NOT NULL)",
+)
+
 DATA = Schema(
     application_id=0x50454E53,  # "PENS"
-    steps=((*_BUS, *_LEDGER, *_REQUESTS, *_BODIES, *_KEYS), (*_JOBS, *_ADVICE, *_QUEUED, *_CACHE)),
+    steps=((*_BUS, *_LEDGER, *_REQUESTS, *_BODIES, *_KEYS), (*_JOBS, *_ADVICE, *_QUEUED, *_CACHE, *_CONFIG)),
 )

@@ -8,7 +8,13 @@ import msgspec
 from services.cli import options, platform, show
 from services.cli.entered import a_line
 
-COLUMNS = {"id": "TENANT", "name": "NAME", "cache": "CACHE", "created_at": "CREATED"}
+COLUMNS = {
+    "id": "TENANT",
+    "name": "NAME",
+    "cache": "CACHE",
+    "may_leave": "MAY LEAVE",
+    "created_at": "CREATED",
+}
 
 
 class Enabled(msgspec.Struct):
@@ -44,23 +50,36 @@ def create(tenant: str, name: str, data_dir: str | None, as_json: bool) -> None:
 @click.option(
     "--cache",
     type=click.Choice(["on", "off"]),
-    required=True,
     help="Whether answers are kept, and given again to who asks exactly the same.",
+)
+@click.option(
+    "--may-leave",
+    type=click.Choice(["on", "off"]),
+    help="Whether prompts may go to hosted backends, outside your own machines.",
 )
 @options.data_dir
 @options.json_output
-def set_tenant(tenant: str, cache: str, data_dir: str | None, as_json: bool) -> None:
+def set_tenant(
+    tenant: str, cache: str | None, may_leave: str | None, data_dir: str | None, as_json: bool
+) -> None:
     """Change the tenant with the id TENANT; routers go by it within ten seconds.
 
     With --cache on, answers made at temperature 0 or with a seed are kept for an hour, or as long as the
     model's cache_ttl_s says, sealed under the tenant's key. A caller who sends x-penstock-cache: on has any
     answer kept. Turned off, nothing that was kept is given; turned on again, what is not too old is.
     """
-    changed = platform.find(data_dir).admin("POST", f"/tenants/{quote(tenant, safe='')}", {"cache": cache})
+    wanted = {name: to for name, to in (("cache", cache), ("may_leave", may_leave)) if to is not None}
+    if not wanted:
+        raise click.UsageError("Say what to set: --cache or --may-leave.")
+    changed = platform.find(data_dir).admin("POST", f"/tenants/{quote(tenant, safe='')}", wanted)
     if as_json:
         show.as_json(changed.read(platform.Json))
-    else:
-        click.echo(f"The cache is {cache} for {changed.read(platform.Named).id}.")
+        return
+    name = changed.read(platform.Named).id
+    if cache is not None:
+        click.echo(f"The cache is {cache} for {name}.")
+    if may_leave is not None:
+        click.echo(f"Prompts of {name} {'may leave' if may_leave == 'on' else 'stay inside'}.")
 
 
 @command.command("enable-ingest")

@@ -13,6 +13,7 @@ from events.jobs import JobDue
 from events.requests import Owed, RequestDocument, State
 from events.words import Conflict, Invalid, hashed_id
 from functions.routing.handler import Ports, handle
+from services.adapters.memory.keys import MemoryKeys
 from services.adapters.memory.requests import MemoryRequests
 
 pytestmark = pytest.mark.anyio
@@ -54,7 +55,7 @@ def requests() -> MemoryRequests:
 async def route(
     requests: MemoryRequests, event: Event = ASKED, *, id: str = "1", time: datetime = NOON
 ) -> Sequence[Event | Owed]:
-    ports = Ports(requests=requests, config=lambda: CONFIG, keep_s=100)
+    ports = Ports(requests=requests, tenants=MemoryKeys(), config=lambda: CONFIG, keep_s=100)
     return await handle(wrap(event, id=id, source="/functions/request", time=time), ports)
 
 

@@ -1,6 +1,6 @@
-from events.config import Backend, Config, Model
+from events.config import Backend, Config, Model, Place
 from events.words import Refusal
-from functions.routing.policy import Route, choose
+from functions.routing.policy import choose
 
 CONFIG = Config(
     backends={"pool": Backend(replicas=("http://engine:8000",))},
@@ -9,8 +9,8 @@ CONFIG = Config(
 
 
 def test_a_model_goes_to_its_backend_under_the_name_it_has_there() -> None:
-    assert Route(backend="pool", served_as="gemma3:4b") == choose("gemma", CONFIG)
-    assert Route(backend="pool", served_as="plain") == choose("plain", CONFIG)
+    assert Place(model="gemma", backend="pool", served_as="gemma3:4b") == choose("gemma", CONFIG)
+    assert Place(model="plain", backend="pool", served_as="plain") == choose("plain", CONFIG)
 
 
 def test_a_model_that_is_gone_is_refused_by_name() -> None:

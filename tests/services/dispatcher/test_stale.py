@@ -9,6 +9,7 @@ from events.envelope import wrap
 from events.inference import InferenceRequested
 from events.words import Unavailable
 from functions.routing import handler as routing
+from services.adapters.memory.keys import MemoryKeys
 from tests.services.dispatcher.world import World, long_ago, world
 from tests.support.clock import now
 from tests.support.upstream import Upstream
@@ -38,7 +39,9 @@ async def test_a_request_nobody_routed_is_announced_again_and_run(world: World, 
     await world.sweep(dispatcher)
     (news,) = world.said.events("inference-requested-v1")
     assert InferenceRequested(request_id=name, tenant="acme", model=MODEL, lane="interactive") == news
-    ports = routing.Ports(requests=world.requests, config=lambda: world.config, keep_s=60)
+    ports = routing.Ports(
+        requests=world.requests, tenants=MemoryKeys(), config=lambda: world.config, keep_s=60
+    )
     await routing.handle(wrap(news, id="1", source="/dispatcher", time=now()), ports)
 
     assert "completed" == (await world.ends(name)).state

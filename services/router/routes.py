@@ -1,0 +1,48 @@
+"""Chooses where a request goes, by what this process knows of tenants and of what is lacking here."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from events.config import Config, Place
+from events.words import Refusal
+from functions.request.admission import Admitted
+from functions.routing.policy import NOTHING, Ask, Choice, candidates, choose
+
+
+def _nobody(tenant: str) -> bool:
+    return False
+
+
+def _nothing() -> Mapping[str, str]:
+    return NOTHING
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Routes:
+    """`lacking`: what backends need that is not here. `may_leave`: whether a tenant's prompts may leave the VPC."""
+
+    config: Callable[[], Config]
+    lacking: Callable[[], Mapping[str, str]] = _nothing
+    may_leave: Callable[[str], bool] = _nobody
+
+    def first(self, admitted: Admitted, tenant: str) -> Place | Refusal:
+        """The place to call first."""
+        plan = self.config().plans.get(admitted.model)
+        if plan is not None and plan.plain is not None:
+            return plan.plain
+        choice = self.all(admitted, tenant)
+        return choice if isinstance(choice, Refusal) else choice.places[0]
+
+    def all(self, admitted: Admitted, tenant: str) -> Choice | Refusal:
+        """Every place that may be called, in its order, and why the others may not."""
+        ask = Ask(needs=admitted.needs, may_leave=self.may_leave(tenant), seed=admitted.seed)
+        return candidates(admitted.model, self.config(), ask, self.lacking())
+
+    def plainly(self, name: str, tenant: str) -> Place | Refusal:
+        """Where a request goes that needs nothing special."""
+        return choose(name, self.config(), Ask(may_leave=self.may_leave(tenant)), self.lacking())
+
+    def served(self, tenant: str) -> dict[str, Place]:
+        """What a tenant may name as a model here and now, and where each name leads, by name."""
+        found = {name: self.plainly(name, tenant) for name in sorted(self.config().plans)}
+        return {name: place for name, place in found.items() if not isinstance(place, Refusal)}
