@@ -93,8 +93,8 @@ class Model(Record, forbid_unknown_fields=True):
 
     `backend`: the backend that serves it. `backends`: several, as candidates with weights. `served_as`: its
     name at the `backend`; unless it is told, the name callers use. `fallback`: other models, or aliases, that
-    may answer instead where no backend of this one can, in this order; none unless told. `tasks`: the types of
-    task it is for; `task:code` as a model's name leads to the models for code. `weight`: its share of such
+    may answer instead where no backend of this one can, in this order; none unless told. `tasks`: the types
+    of task it is for; `task:code` as a model's name leads to the models for code. `weight`: its share of such
     calls, against those of the other models of the task. `context`: the most tokens a prompt may have, where
     known. `vision`: whether it takes images; where none of the three is told, the engine judges. `tools`:
     whether it calls tools. `json_schema`: whether it answers by a JSON Schema. `batch_size`: how many calls
@@ -140,8 +140,8 @@ class Needs(Record):
 
 
 class Place(Record):
-    """One place that may answer: a model at a backend, where it is known as `served_as`. `weight` is its share
-    among those beside it.
+    """One place that may answer: a model at a backend, where it is known as `served_as`. `weight` is its
+    share among those beside it.
     """
 
     model: str
@@ -153,8 +153,8 @@ class Place(Record):
 class Plan(Record):
     """Where a name leads. A tier is called where no place of the one before it can be.
 
-    `plain`: the only place, where nothing about a request or its tenant could rule it out. `context`: the most
-    tokens any of the places takes, None where that is not known of all.
+    `plain`: the only place, where nothing about a request or its tenant could rule it out. `context`: the
+    most tokens any of the places takes, None where that is not known of all.
     """
 
     tiers: tuple[tuple[Place, ...], ...]
@@ -176,8 +176,8 @@ class Plan(Record):
 class Config(Record, forbid_unknown_fields=True, dict=True, gc=True):
     """One immutable, validated version of the document.
 
-    `backends`: where models are served, by name. `models`: what callers may ask for, by name. `aliases`: other
-    names of models, or of aliases. `version`: of the form of this document.
+    `backends`: where models are served, by name. `models`: what callers may ask for, by name. `aliases`:
+    other names of models, or of aliases. `version`: of the form of this document.
     """
 
     backends: dict[str, Backend]
@@ -187,8 +187,8 @@ class Config(Record, forbid_unknown_fields=True, dict=True, gc=True):
 
     @cached_property
     def plans(self) -> dict[str, Plan]:
-        """Where every name that callers may use leads: models, aliases and tasks. Made once, as a call asks for
-        one of them.
+        """Where every name that callers may use leads: models, aliases and tasks. Made once, when it is first
+        asked for.
         """
         models = {name: self._plan((name,)) for name in self.models}
         aliases = {name: models[self.model_of(name)] for name in self.aliases}
@@ -204,6 +204,13 @@ class Config(Record, forbid_unknown_fields=True, dict=True, gc=True):
             name = self.aliases[name]
         return name
 
+    def resolved(self, name: str) -> str | None:
+        """The one model a name of callers leads to; None for no name, and for a task with several models: who
+        answers is known only once it did.
+        """
+        plan = self.plans.get(name)
+        return None if plan is None else plan.model
+
     def place(self, model: str, backend: str) -> Place | None:
         """The model at this backend; None where it is not, or not any more, served there."""
         row = self.models.get(model)
@@ -211,6 +218,11 @@ class Config(Record, forbid_unknown_fields=True, dict=True, gc=True):
             if one.backend == backend:
                 return Place(model=model, backend=backend, served_as=one.served_as or model)
         return None
+
+    def rehearses(self, model: Model) -> bool:
+        """Whether answers of a model, maybe of another version of the document, may be made up."""
+        found = (self.backends.get(one.backend) for one in model.candidates)
+        return any(backend is not None and backend.rehearsal for backend in found)
 
     def _plan(self, names: tuple[str, ...]) -> Plan:
         order = list(names)
@@ -227,7 +239,7 @@ class Config(Record, forbid_unknown_fields=True, dict=True, gc=True):
         )
 
     def _places(self, name: str, *, shared: bool = False) -> tuple[Place, ...]:
-        """Those of a model; where several models share a tier, their weights do not depend on how many they are."""
+        """Those of a model. Where models share a tier, its weight is theirs together."""
         row = self.models[name]
         total = sum(one.weight for one in row.candidates) or 1.0
         factor = row.weight / total if shared else 1.0

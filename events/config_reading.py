@@ -71,8 +71,8 @@ def _literal_secrets(document: object) -> Iterator[str]:
         key = entry.get("api_key") if isinstance(entry, Mapping) else None
         if key is not None and not isinstance(key, Mapping):
             yield (
-                f"{section}.{name}.api_key holds a value. Secrets never stand in the document: write where it "
-                "lies, {env: NAME} or {file: PATH}, and if it was a real key, replace it."
+                f"{section}.{name}.api_key holds a value. Secrets never stand in the document: write where "
+                "it lies, {env: NAME} or {file: PATH}, and if it was a real key, replace it."
             )
         if isinstance(entry, Mapping) and entry.get("auth") not in (None, "google"):
             yield f"{section}.{name}.auth may only be google; where a key lies is said by api_key."
@@ -119,14 +119,10 @@ def _misshapen(document: object) -> Iterator[str]:
 
 
 def _names(config: Config) -> Iterator[str]:
-    for section, names in (
-        ("models", config.models),
-        ("backends", config.backends),
-        ("aliases", config.aliases),
-    ):
-        for name in names:
+    for section in ("models", "backends", "aliases"):
+        for name in getattr(config, section):
             if not (name and name.isprintable() and len(name) <= LONGEST_NAME):
-                yield f"{section} has the name {name[:50]!r}: a name is 1 to {LONGEST_NAME} printable characters."
+                yield f"{section} has {name[:50]!r}: a name is 1 to {LONGEST_NAME} printable characters."
             elif section != "backends" and name.startswith(TASK):
                 yield f"{section}.{name} begins with {TASK}, which stands for task types: name it otherwise."
     for name, target in config.aliases.items():
@@ -160,7 +156,7 @@ def _backends(config: Config) -> Iterator[str]:
 def _address(where: str, backend: Backend) -> Iterator[str]:
     given = [name for name in ("replicas", "dns", "url") if getattr(backend, name)]
     if not given:
-        yield f"{where}.replicas is empty: name at least one base URL, or a dns name, or the url of an endpoint."
+        yield f"{where}.replicas is empty: name at least one base URL, or dns, or the url of an endpoint."
     elif len(given) > 1:
         yield f"{where} has {' and '.join(given)}: it is reached by one of them."
     for url in backend.replicas:
@@ -174,8 +170,8 @@ def _address(where: str, backend: Backend) -> Iterator[str]:
             yield f"{where}.dns is {backend.dns!r}: name a host and a port, like engines.pool.svc:8000."
     if backend.url and not _is_endpoint(backend.url):
         yield (
-            f"{where}.url is not an address like https://host/v1: it begins with https://, and has no user, no "
-            "question mark and no /chat/completions in it."
+            f"{where}.url is not an address like https://host/v1: it begins with https://, and has no user, "
+            "no question mark and no /chat/completions in it."
         )
 
 

@@ -101,9 +101,7 @@ def _needs(chat: ChatBody, estimate: int) -> Needs:
 
 
 def _seed(messages: Sequence[ChatMessage]) -> str:
-    """A hash over the beginning of a conversation, to the first thing its user says; what follows is told again
-    with every turn.
-    """
+    """A hash over the beginning of a conversation, to the first thing its user says: the same each turn."""
     hashed = hashlib.blake2b(digest_size=16)
     for message in messages:
         hashed.update(b"%b\x1f%b\x1e" % (message.role.encode(), message.said))

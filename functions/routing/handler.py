@@ -73,8 +73,8 @@ async def _may_leave(document: RequestDocument, ports: Ports) -> bool:
 def decide(
     document: RequestDocument, envelope: Envelope, ports: Ports, *, may_leave: bool = False
 ) -> RequestDocument:
-    """The routed document, or the failed one where no model fits any more. What a backend lacks is known where
-    it is called, not here.
+    """The routed document, or the failed one where no model fits any more. What a backend lacks is known
+    where it is called, not here.
     """
     ask = Ask(needs=document.needs, may_leave=may_leave, seed=document.id)
     route = choose(document.model, ports.config(), ask)

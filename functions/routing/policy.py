@@ -27,13 +27,16 @@ FURTHEST: tuple[Reason, ...] = ("unavailable", "may_leave", "context", "vision",
 
 
 class Ask(Record):
-    """What decides beside the name. `may_leave`: whether the tenant's prompts may leave the VPC. `seed`: where
-    weights decide, the same seed leads to the same order.
+    """What decides beside the name. `may_leave`: whether the tenant's prompts may leave the VPC. `seed`:
+    where weights decide, the same seed leads to the same order.
     """
 
     needs: Needs = Needs()
     may_leave: bool = False
     seed: str = ""
+
+
+PLAIN: Final = Ask()
 
 
 class Dropped(Record):
@@ -52,7 +55,7 @@ class Choice(Record):
 
 
 def choose(
-    name: str, config: Config, ask: Ask = Ask(), lacking: Mapping[str, str] = NOTHING
+    name: str, config: Config, ask: Ask = PLAIN, lacking: Mapping[str, str] = NOTHING
 ) -> Place | Refusal:
     """The first place to call for a name callers use: a model, an alias or a task."""
     plan = config.plans.get(name)
@@ -63,7 +66,7 @@ def choose(
 
 
 def candidates(
-    name: str, config: Config, ask: Ask = Ask(), lacking: Mapping[str, str] = NOTHING
+    name: str, config: Config, ask: Ask = PLAIN, lacking: Mapping[str, str] = NOTHING
 ) -> Choice | Refusal:
     """All places to call, the best first; a refusal says why there is none. `lacking`: what this process is
     without, by backend, such as "GEMINI_API_KEY, which is not set here".
@@ -101,8 +104,8 @@ def refusal_of(dropped: list[Dropped]) -> Refusal:
 
 
 def _judge(place: Place, config: Config, ask: Ask, lacking: Mapping[str, str]) -> Dropped | None:
-    """Why a place may not answer: what the request asks comes first, then what the tenant allows, then what is
-    there. None where it may.
+    """Why a place may not answer: what the request asks comes first, then what the tenant allows, then what
+    is there. None where it may.
     """
     row, backend = config.models[place.model], config.backends[place.backend]
     unable = _unable(place, row, ask.needs)
@@ -134,8 +137,8 @@ def _unable(place: Place, row: Model, needs: Needs) -> Dropped | None:
 
 
 def _ordered(places: list[Place], seed: str) -> list[Place]:
-    """By weighted rendezvous (Schindelhauer and Schomaker, SPAA 2005): each place comes first for its share of
-    seeds, and where one goes, only its own seeds move. Those without weight come last, as they are listed.
+    """By weighted rendezvous (Schindelhauer and Schomaker, SPAA 2005): each place comes first for its share
+    of seeds, and where one goes, only its own seeds move. Those without weight come last, as listed.
     """
     if len(places) < 2:
         return places

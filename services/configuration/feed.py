@@ -40,8 +40,8 @@ class Documents(Protocol):
 
 
 class Served(Record):
-    """What a process serves: the document and where it came from. `version` is 0 where it was never published,
-    `seen` is the newest that was looked at.
+    """What a process serves: the document and where it came from. `version` is 0 where it was never
+    published, `seen` is the newest that was looked at.
     """
 
     config: Config
@@ -99,7 +99,7 @@ class ConfigFeed:
         self._pinned = pinned
 
     async def refresh(self) -> None:
-        """Takes the newest version, if it is a new one. Raises `Unavailable`, also where there is none at all."""
+        """Takes the newest version, if it is a new one. Raises `Unavailable`, also where there is none."""
         await self.look()
         if self._config is None and not self.seen:
             raise Unavailable("No configuration document was published; publish one: penstock config apply.")

@@ -116,8 +116,8 @@ async def _stays(tenant: str) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ports:
-    """All of it. `owner` names this process in claims; `waiters` are those it rings for. `may_leave`: whether a
-    tenant's prompts may leave the VPC.
+    """All of it. `owner` names this process in claims; `waiters` are those it rings for. `may_leave`: whether
+    a tenant's prompts may leave the VPC.
     """
 
     requests: Requests

@@ -140,13 +140,10 @@ class Asked:
 
 
 class AnswerCache:
-    """`on` holds the tenants that turned caching on; `serve` is for their requests only. `leaving` holds those
-    whose prompts may leave the VPC, which is told in the same breath.
-    """
+    """`on`: tenants that turned caching on, whom to `serve`. `leaving`: whose prompts may leave the VPC."""
 
     def __init__(self, ports: Ports) -> None:
-        self.on: frozenset[str] = frozenset()
-        self.leaving: frozenset[str] = frozenset()
+        self.on = self.leaving = frozenset[str]()
         self._ports = ports
         self._memory = MemoryTier(ports.room)
         self._secrets: dict[str, bytes] = {}
@@ -168,8 +165,8 @@ class AnswerCache:
         known = self._generations
         if known is None or generations.changes > known.changes:  # two refreshes may overtake each other
             tenants = await ports.tenants.tenants()
-            self.on = frozenset(tenant.id for tenant in tenants if tenant.cache == "on")
-            self.leaving = frozenset(tenant.id for tenant in tenants if tenant.may_leave == "on")
+            self.on = frozenset(one.id for one in tenants if one.cache == "on")
+            self.leaving = frozenset(one.id for one in tenants if one.may_leave == "on")
             self._generations = generations
             self._memory.clear()
             self._secrets.clear()
@@ -198,10 +195,7 @@ class AnswerCache:
         fields = fields_of(call.body)
         wished = call.headers.get(WISH, b"").strip().lower() == b"on"
         generations = self._generations if self._is_current() else None
-        config = self._ports.config()
-        plan = config.plans.get(admitted.model)
-        name = plan and plan.model
-        # Of a task with several models, who answers is not known before it did.
+        name = self._ports.config().resolved(admitted.model)
         if directives.no_store or generations is None or not name or not may_ask(fields, wished=wished):
             self._pass_on(directives, reply, go, "fwd=bypass")
             return
@@ -209,7 +203,7 @@ class AnswerCache:
             caller=caller,
             admitted=admitted,
             name=name,
-            model=config.models[name],
+            model=self._ports.config().models[name],
             directives=directives,
             fields=fields,
             traceparent=trace_of(call.headers.get(b"traceparent", b"").decode("latin-1")),
@@ -303,7 +297,7 @@ class AnswerCache:
         left_s, age_s = (hit.expire_at - now).total_seconds(), (now - answer.at).total_seconds()
         fields = field("x-request-id", name) + field("age", str(max(0, int(age_s))))
         fields += _status(f'hit; ttl={int(left_s)}; key="{asked.key}"; detail={hit.tier}')
-        if self._rehearses(asked.model):
+        if self._ports.config().rehearses(asked.model):
             fields += REHEARSAL
         if answer.stream:
             reply.start(200, fields + EVENT_STREAM)
@@ -313,17 +307,11 @@ class AnswerCache:
             reply.send(200, fields + JSON, answer.body)
         self._meter(asked, hit, name, now)
 
-    def _rehearses(self, model: Model) -> bool:
-        backends = self._ports.config().backends  # another version than it was asked of, maybe
-        found = (backends.get(one.backend) for one in model.candidates)
-        return any(backend is not None and backend.rehearsal for backend in found)
-
     def _meter(self, asked: Asked, hit: Hit, name: str, now: datetime) -> None:
         """Counts the hit: its prompt was read by nobody, its completion made by nobody. It is written behind;
         a crash loses those of the last moment.
         """
-        ports, took_s = self._ports, self._ports.clock() - asked.began
-        tokens = hit.answer.usage.input
+        ports, tokens, took_s = self._ports, hit.answer.usage.input, self._ports.clock() - asked.began
         record = Completed(
             attempt=attempt_id(name, 1),
             request=name,

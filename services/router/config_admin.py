@@ -1,4 +1,4 @@
-"""`/admin/v1/config`: the configuration document in force, and another one to take its place, for operators."""
+"""`/admin/v1/config`: the configuration document in force, and another one in its place, for operators."""
 
 from collections.abc import Mapping
 from typing import Protocol
@@ -45,8 +45,8 @@ class ConfigApi:
         return answer(self._view())
 
     async def apply(self, request: Request) -> Response:
-        """Takes a whole document (JSON) in place of the one in force. `If-Match: "3"` has it taken only behind
-        version 3. Other processes follow within seconds.
+        """Takes a whole document (JSON) in place of the one in force. `If-Match: "3"` has it taken only
+        behind version 3. Other processes follow within seconds.
         """
         published = await self._feed.apply(await request.body(), _after(request.headers.get("if-match")))
         return answer({**self._view(), "applied": published.version})

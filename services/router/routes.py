@@ -19,7 +19,9 @@ def _nothing() -> Mapping[str, str]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Routes:
-    """`lacking`: what backends need that is not here. `may_leave`: whether a tenant's prompts may leave the VPC."""
+    """`lacking`: what backends need that is not here. `may_leave`: whether a tenant's prompts may leave the
+    VPC.
+    """
 
     config: Callable[[], Config]
     lacking: Callable[[], Mapping[str, str]] = _nothing

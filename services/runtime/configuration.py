@@ -1,4 +1,4 @@
-"""Which configuration document holds: the file or engine named, the one applied, one made of the engine found."""
+"""Which configuration document holds: what is named at the start, what was applied, or the engine found."""
 
 import os
 from collections.abc import Callable, Mapping
@@ -30,8 +30,8 @@ class Chosen(Record):
 
 
 async def begin(feed: ConfigFeed, settings: Settings, stack: AsyncExitStack) -> Chosen:
-    """Has `feed` serve what is named at the start (`PENSTOCK_CONFIG`, else an engine); else the document that was
-    applied last, which may change at any time; else what is found. Raises like `choose`.
+    """Has `feed` serve what is named at the start (`PENSTOCK_CONFIG`, else an engine); else the document that
+    was applied last, which may change at any time; else what is found. Raises like `choose`.
     """
     if not (settings.config or settings.engine):
         await feed.look()
@@ -52,11 +52,11 @@ def source_of(settings: Settings) -> str:
 def _pinned(settings: Settings) -> str:
     if settings.config:
         return (
-            f"This platform serves {settings.config} (PENSTOCK_CONFIG), which wins at every start: change that "
-            "file and start again, or start without PENSTOCK_CONFIG to apply documents."
+            f"This platform serves {settings.config} (PENSTOCK_CONFIG), which wins at every start: change "
+            "that file and start again, or start without PENSTOCK_CONFIG to apply documents."
         )
     if settings.engine:
-        return "This platform serves the engine it was started with (--engine): start without it to apply documents."
+        return "This platform serves the engine named by --engine: start without it to apply documents."
     return ""
 
 
