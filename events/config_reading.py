@@ -20,6 +20,7 @@ LONGEST_BOOT_S = 3600
 LONGEST_DEADLINE_S = 86_400
 LONGEST_TTL_S = 7 * 86_400
 LONGEST_NAME = 200
+LONGEST_CHAIN = 16
 HEAVIEST = 1_000_000
 
 VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -49,7 +50,7 @@ def read(document: object) -> Config:
     except msgspec.ValidationError as error:
         raise Unfit([f"The configuration document is not valid: {error}."]) from error
     mistakes = [*_names(config), *_backends(config), *_models(config)]
-    mistakes = mistakes or list(_circles(config))
+    mistakes = mistakes or list(_chains(config))
     if mistakes:
         raise Unfit(mistakes)
     return config
@@ -270,10 +271,10 @@ def _figures(where: str, model: Model) -> Iterator[str]:
         yield from _outside(f"{where}.deadlines.{name}", value, 0.1, LONGEST_DEADLINE_S, " seconds")
 
 
-# --- circles
+# --- chains
 
 
-def _circles(config: Config) -> Iterator[str]:
+def _chains(config: Config) -> Iterator[str]:
     """Asked once all names are known to lead somewhere."""
     aliases = {name: (target,) for name, target in config.aliases.items()}
     circle = _circle(aliases)
@@ -284,6 +285,21 @@ def _circles(config: Config) -> Iterator[str]:
     circle = _circle(fallbacks)
     if circle:
         yield f"fallback goes in a circle ({' -> '.join(circle)}): leave one of these steps out."
+        return
+    for name in fallbacks:
+        if len(_reached(name, fallbacks)) > LONGEST_CHAIN:
+            most = f"{LONGEST_CHAIN} models: {LONGEST_CHAIN} are the most"
+            yield f"models.{name}.fallback leads on to more than {most}."
+
+
+def _reached(name: str, steps: Mapping[str, tuple[str, ...]]) -> list[str]:
+    """Where a name's steps lead, and theirs, until there are too many."""
+    order: list[str] = list(dict.fromkeys(steps[name]))
+    for one in order:
+        if len(order) > LONGEST_CHAIN:
+            break
+        order += [other for other in dict.fromkeys(steps[one]) if other not in order]
+    return order
 
 
 def _circle(steps: Mapping[str, tuple[str, ...]]) -> list[str]:

@@ -11,7 +11,8 @@ from events.words import Problem, Record, Refusal, server_problem
 Reason = Literal["context", "vision", "tools", "json_schema", "may_leave", "unavailable"]
 
 NOTHING: Final[Mapping[str, str]] = {}
-STATUS: dict[Reason, int] = {"may_leave": 403, "unavailable": 503}  # else 400: the request asks too much
+LACKING_S = 60  # somebody has to set it
+STATUS: dict[Reason, int] = {"may_leave": 403}  # else 400: the request asks too much
 CODES: dict[Reason, str] = {
     "context": "context_length_exceeded",
     "may_leave": "hosted_not_allowed",
@@ -97,9 +98,8 @@ def refusal_of(dropped: list[Dropped]) -> Refusal:
     reason, message = dropped[0].reason, " ".join(dict.fromkeys(one.why for one in dropped))
     code = CODES.get(reason, "unsupported_by_model")
     if reason == "unavailable":
-        problem = server_problem(message, code)
-    else:
-        problem = Problem(message=message, code=code, param="messages" if reason == "context" else "model")
+        return Refusal(status=503, problem=server_problem(message, code), retry_after_s=LACKING_S)
+    problem = Problem(message=message, code=code, param="messages" if reason == "context" else "model")
     return Refusal(status=STATUS.get(reason, 400), problem=problem)
 
 

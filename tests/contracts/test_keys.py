@@ -83,7 +83,7 @@ async def test_tenants_are_kept_by_id(keys: Keys) -> None:
 
 
 async def test_a_tenant_may_be_changed(keys: Keys) -> None:
-    caching = replace(ACME, cache="on")
+    caching = replace(ACME, cache="on", may_leave="on")
     assert not await keys.change_tenant(caching)
     assert await keys.tenants() == []
     await keys.add_tenant(ACME)

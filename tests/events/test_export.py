@@ -6,6 +6,7 @@ import msgspec
 import pytest
 
 from events.catalog import KNOWN, subscriptions
+from events.config_schema import config_schema, config_structs
 from events.envelope import Event, decode, type_of
 from events.examples import EXAMPLES
 from events.export import catalog, schema_of
@@ -93,3 +94,20 @@ def test_exports_end_in_one_line_feed() -> None:
         assert text.endswith("\n") and not text.endswith("\n\n"), path
         if path.endswith(".json"):
             json.loads(text)
+
+
+def test_every_field_of_the_configuration_document_is_explained() -> None:
+    silent = [
+        f"{struct.cls.__name__}.{field.name}"
+        for struct in config_structs()
+        for field in struct.fields
+        if not meaning(struct.cls, field.name)
+    ]
+    assert [] == silent
+
+
+def test_the_schema_of_the_configuration_document_leads_nowhere_else() -> None:
+    schema = config_schema()
+    assert {f"#/$defs/{name}" for name in schema["$defs"]} == set(references(schema))
+    assert schema["additionalProperties"] is False
+    assert {"backends", "models", "aliases", "version"} == set(schema["properties"])

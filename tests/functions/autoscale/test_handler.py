@@ -192,6 +192,11 @@ async def test_a_backend_that_is_not_configured_any_more_is_passed_over(world: W
     assert [] == list(await world.store.standings())
 
 
+async def test_nobody_advises_on_replicas_of_a_hosted_backend(world: World) -> None:
+    world.config = Config(backends={"pool": POOL, "far": Backend(url="https://far/v1")}, models={})
+    assert ["pool"] == [told.backend for told in await world.job(0)]
+
+
 async def test_what_is_kept_stays_small(world: World) -> None:
     for number in range(500):
         second = number * 2.0

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from events.config import Model
+from events.config import Candidate, Model
 from functions.caching.key import NEUTRAL, fields_of, framing_of, key_of
 from tests.support.wire import chat
 
@@ -18,6 +18,9 @@ ASKED: dict[str, Any] = {
     "framing": "whole",
     "fields": fields_of(chat(temperature=0)),
 }
+
+
+TWO = Model(backends=(Candidate(backend="pool"), Candidate(backend="spare")))
 
 
 def key(**other: Any) -> str:
@@ -42,6 +45,7 @@ def test_a_key_is_the_same_on_every_machine() -> None:
         {"model": Model(backend="pol")},
         {"model": Model(backend="pool", served_as="gemma3:4b")},
         {"model": Model(backend="pool", version="2")},
+        {"model": TWO},
         {"framing": "events"},
         {"tenant": "acmeg", "name": "emma"},
     ],
@@ -49,6 +53,13 @@ def test_a_key_is_the_same_on_every_machine() -> None:
 )
 def test_another_of_anything_is_another_key(other: dict[str, Any]) -> None:
     assert key() != key(**other)
+
+
+def test_which_of_its_backends_may_answer_counts_and_their_weights_do_not() -> None:
+    other = Model(backends=(Candidate(backend="pool", weight=9), Candidate(backend="spare")))
+    fewer = Model(backends=(Candidate(backend="pool"),))
+
+    assert key(model=TWO) == key(model=other) != key(model=fewer)
 
 
 def test_how_long_an_answer_is_kept_makes_no_difference() -> None:

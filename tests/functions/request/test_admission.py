@@ -5,8 +5,9 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
-from events.config import Backend, Config, Model
+from events.config import Backend, Config, Model, Needs
 from events.words import Refusal
 from functions.request.admission import (
     BYTES_PER_TOKEN,
@@ -223,3 +224,72 @@ def test_any_json_gets_a_verdict(chat: dict[str, Any]) -> None:
         assert verdict.input_estimate >= 1
     else:
         assert verdict.problem.message.endswith(".")
+
+
+# --- what decides where there is something to decide
+
+DECIDED = Config(
+    backends=CONFIG.backends,
+    models={
+        "gemma": Model(backend="pool", vision=False),
+        "a": Model(backend="pool", tasks=("code",), context=100),
+        "b": Model(backend="pool", tasks=("code",), context=1000),
+    },
+    aliases={"small": "gemma"},
+)
+
+
+def judged(**changed: Any) -> Admitted:
+    verdict = admit(body(**changed), DECIDED)
+    assert isinstance(verdict, Admitted), verdict
+    return verdict
+
+
+IMAGE = {"type": "image_url", "image_url": {"url": "https://host/a.png"}}
+FORMAT = {"type": "json_schema", "json_schema": {"name": "n", "schema": {}}}
+
+
+@pytest.mark.parametrize(
+    ("changed", "needs"),
+    [
+        ({}, Needs()),
+        ({"messages": [SAY, {"role": "user", "content": [IMAGE]}]}, Needs(vision=True)),
+        ({"messages": [{"role": "user", "content": [{"type": "text", "text": "image_url"}]}]}, Needs()),
+        ({"tools": [{"type": "function"}]}, Needs(tools=True)),
+        ({"tools": []}, Needs()),
+        ({"tools": None, "response_format": None}, Needs()),
+        ({"response_format": FORMAT}, Needs(json_schema=True)),
+        ({"response_format": {"type": "json_object"}}, Needs()),
+        ({"tools": "many", "response_format": 5}, Needs(tools=True)),
+    ],
+)
+def test_what_a_request_needs_is_seen(changed: dict[str, Any], needs: Needs) -> None:
+    found = judged(**changed)
+    assert replace(needs, tokens=found.input_estimate) == found.needs
+
+
+def test_where_nothing_decides_nothing_is_looked_for() -> None:
+    found = admitted(body(tools=[{"type": "function"}]))
+    assert (Needs(), "") == (found.needs, found.seed)
+
+
+def test_a_conversation_keeps_its_seed_and_another_has_another() -> None:
+    answer, more = {"role": "assistant", "content": "Yes?"}, {"role": "user", "content": "More."}
+    first, second = judged().seed, judged(messages=[SAY, answer, more]).seed
+
+    assert first == second != ""
+    assert first != judged(messages=[more]).seed
+    assert first != judged(messages=[{"role": "system", "content": "Be brief."}, SAY]).seed
+
+
+def test_a_name_of_several_models_takes_what_the_largest_takes() -> None:
+    assert isinstance(judged(model="task:code", messages=[{"role": "user", "content": "x" * 4000}]), Admitted)
+    verdict = admit(body(model="task:code", messages=[{"role": "user", "content": "x" * 40_000}]), DECIDED)
+    assert isinstance(verdict, Refusal)
+    assert "task:code takes 1000" in verdict.problem.message
+
+
+def test_the_refusal_of_an_unknown_name_tells_aliases_and_tasks() -> None:
+    verdict = admit(body(model="smal"), DECIDED)
+    assert isinstance(verdict, Refusal)
+    assert "Models: a, b, gemma, small, task:code." in verdict.problem.message

@@ -1,17 +1,17 @@
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 from msgspec.structs import replace
 
 from events.catalog import KNOWN
-from events.config import Backend, Config, Model
+from events.config import Backend, Config, Model, Needs
 from events.envelope import Event, decode, wrap
 from events.inference import InferenceCompleted, InferenceRequested, InferenceRouted
 from events.jobs import JobDue
 from events.requests import Owed, RequestDocument, State
-from events.words import Conflict, Invalid, hashed_id
+from events.words import Conflict, Invalid, Switch, Tenant, hashed_id
 from functions.routing.handler import Ports, handle
 from services.adapters.memory.keys import MemoryKeys
 from services.adapters.memory.requests import MemoryRequests
@@ -135,6 +135,54 @@ async def test_a_forgotten_request_needs_no_route(requests: MemoryRequests) -> N
 async def test_another_event_is_not_for_this_function(requests: MemoryRequests) -> None:
     with pytest.raises(Invalid, match=r"penstock\.job\.due\.v1"):
         await route(requests, JobDue(job="settle-usage", slot=NOON))
+
+
+# --- hosted backends, aliases and needs
+
+MIXED = Config(
+    backends={"pool": Backend(replicas=("http://engine:8000",)), "far": Backend(url="https://far/v1")},
+    models={
+        "gemma": Model(backend="pool", vision=False),
+        "distant": Model(backend="far"),
+        "either": Model(backend="far", fallback=("gemma",)),
+    },
+    aliases={"small": "gemma"},
+)
+
+
+async def decided(requests: MemoryRequests, may_leave: Switch, **fields: Any) -> RequestDocument:
+    keys = MemoryKeys()
+    await keys.add_tenant(Tenant(id="acme", name="", created_at=NOON, may_leave=may_leave))
+    await requests.create(replace(ACCEPTED, **fields))
+    ports = Ports(requests=requests, tenants=keys, config=lambda: MIXED, keep_s=100)
+    await handle(wrap(ASKED, id="1", source="/functions/request", time=NOON), ports)
+    return await stored(requests)
+
+
+async def test_an_alias_becomes_the_model_that_answers(requests: MemoryRequests) -> None:
+    document = await decided(requests, "off", model="small")
+    assert ("routed", "gemma", "pool") == (document.state, document.model, document.backend)
+
+
+@pytest.mark.parametrize(
+    ("may_leave", "model", "backend"),
+    [("on", "distant", "far"), ("on", "either", "far"), ("off", "either", "pool")],
+)
+async def test_a_request_leaves_only_where_its_tenant_lets_it(
+    requests: MemoryRequests, may_leave: Switch, model: str, backend: str
+) -> None:
+    document = await decided(requests, may_leave, model=model)
+    assert ("routed", backend) == (document.state, document.backend)
+
+
+async def test_a_request_that_may_not_leave_fails_and_says_why(requests: MemoryRequests) -> None:
+    document = await decided(requests, "off", model="distant")
+    assert ("failed", "hosted_not_allowed") == (document.state, document.problem and document.problem.code)
+
+
+async def test_what_was_needed_is_remembered(requests: MemoryRequests) -> None:
+    document = await decided(requests, "off", model="small", needs=Needs(vision=True))
+    assert ("failed", "unsupported_by_model") == (document.state, document.problem and document.problem.code)
 
 
 class CancelledMeanwhile(MemoryRequests):

@@ -82,6 +82,19 @@ async def test_caching_is_turned_on_for_a_tenant_and_off_again(platform: Running
     assert "rehearsal" == second.headers["x-penstock-engine"]
 
 
+async def test_a_tenants_prompts_may_leave_or_stay(platform: Running, command: Command) -> None:
+    on = await command("tenants", "set", "default", "--may-leave", "on")
+    (shown,) = (await command("tenants", "list", "--json")).json
+    both = await command("tenants", "set", "default", "--may-leave", "off", "--cache", "on")
+    nothing = await command("tenants", "set", "default")
+
+    assert "Prompts of default may leave.\n" == on.out
+    assert ("on", "off") == (shown["may_leave"], shown["cache"])
+    assert "The cache is on for default.\nPrompts of default stay inside.\n" == both.out
+    assert "MAY LEAVE" in (await command("tenants", "list")).out
+    assert (2, True) == (nothing.code, "--cache or --may-leave" in nothing.err)
+
+
 @pytest.mark.parametrize("what", ["tenant", "model", "key"])
 async def test_cached_answers_are_purged(platform: Running, command: Command, what: str) -> None:
     purged = await command("cache", "purge", f"--{what}", "a b")

@@ -338,3 +338,17 @@ async def test_a_queued_requests_answer_is_given_to_who_asks_the_same(
 
     assert ("hit; detail=shared", completion()) == (status(found[0]), found[0].body)
     assert 1 == len(engine.calls)
+
+
+async def test_another_name_of_a_model_has_its_answers_and_a_task_of_several_has_none(
+    tmp_path: Path, engine: Upstream
+) -> None:
+    models = {"a": {"backend": "pool", "tasks": ["chat"]}, "b": {"backend": "pool", "tasks": ["chat"]}}
+    document = {"backends": {"pool": {"replicas": [engine.url]}}, "models": models, "aliases": {"other": "a"}}
+    path = tmp_path / "penstock.yaml"
+    path.write_text(json.dumps(document))
+    async with caching(tmp_path, engine, config=str(path)) as platform:
+        engine.will(*[answers(completion())] * 2)
+        statuses = [status(await ask(platform, model=name)) for name in ("a", "other", "task:chat")]
+
+    assert ["fwd=miss", "hit; detail=memory", "fwd=bypass"] == statuses

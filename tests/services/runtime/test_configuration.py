@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from events.config import Model
+from events.config import Backend, Config, Model, Secret
 from events.words import Invalid
-from services.runtime.configuration import Chosen, choose, read_file
+from services.runtime.configuration import Chosen, choose, here_of, read_file
 from services.runtime.settings import Settings
 from tests.support.platform import config_file
 from tests.support.upstream import answers, upstream
@@ -71,3 +71,45 @@ def test_a_file_that_cannot_hold_is_told_with_the_reason(tmp_path: Path, content
 def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:
     with pytest.raises(Invalid, match=r"PENSTOCK_CONFIG: .* cannot be read: No such file"):
         read_file(tmp_path / "nothing.yaml")
+
+
+KEYED = Config(
+    backends={
+        "env": Backend(url="https://h/v1", api_key=Secret(env="A_KEY")),
+        "file": Backend(url="https://h/v1", api_key=Secret(file="/none")),
+        "google": Backend(url="https://h/v1", auth="google"),
+    },
+    models={},
+)
+
+
+def keyed(file: Path) -> Config:
+    backend = Backend(url="https://h/v1", api_key=Secret(file=str(file)))
+    return Config(backends=KEYED.backends | {"file": backend}, models={})
+
+
+def test_what_a_document_names_is_looked_for_here(tmp_path: Path) -> None:
+    key = tmp_path / "key"
+    nothing = here_of(keyed(key), {"A_KEY": ""}, lambda: tmp_path)
+    assert (frozenset(), frozenset(), False) == (nothing.variables, nothing.files, nothing.google)
+
+    key.write_text("hush")
+    found = here_of(keyed(key), {"A_KEY": "hush", "OTHER": "x"}, lambda: tmp_path)
+    assert (frozenset({"A_KEY"}), frozenset({str(key)})) == (found.variables, found.files)
+    assert "hush" not in repr(found)
+
+
+@pytest.mark.parametrize("name", ["GOOGLE_APPLICATION_CREDENTIALS", "K_SERVICE", "KUBERNETES_SERVICE_HOST"])
+def test_googles_credentials_come_with_the_place_or_by_name(tmp_path: Path, name: str) -> None:
+    assert here_of(KEYED, {name: "x"}, lambda: tmp_path).google
+
+
+def test_googles_credentials_of_who_is_logged_in_are_found(tmp_path: Path) -> None:
+    def nowhere() -> Path:
+        raise RuntimeError("There is no home.")
+
+    assert not here_of(KEYED, {}, nowhere).google
+    credentials = tmp_path / ".config" / "gcloud" / "application_default_credentials.json"
+    credentials.parent.mkdir(parents=True)
+    credentials.write_text("{}")
+    assert here_of(KEYED, {}, lambda: tmp_path).google
