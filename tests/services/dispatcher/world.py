@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -153,6 +153,10 @@ class Said:
         return [record for record in self.records() if isinstance(record, Completed)]
 
 
+async def _stays(tenant: str) -> bool:
+    return False
+
+
 @dataclass(slots=True, kw_only=True)
 class World:
     """What dispatchers share."""
@@ -167,6 +171,7 @@ class World:
     pace: Pace
     waiters: Waiters = field(default_factory=Waiters)
     metrics: Metrics = field(default_factory=lambda: Metrics({}))
+    may_leave: Callable[[str], Awaitable[bool]] = _stays
     dispatchers: list[Dispatcher] = field(default_factory=list)
 
     def ports(self, owner: str = "d1") -> Ports:
@@ -183,6 +188,7 @@ class World:
             pace=self.pace,
             waiters=self.waiters,
             metrics=self.metrics,
+            may_leave=self.may_leave,
         )
 
     def queue(self) -> RequestQueue:
