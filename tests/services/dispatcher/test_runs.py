@@ -5,7 +5,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from msgspec import structs
 
 from events.envelope import wrap
 from events.inference import InferenceCompleted
@@ -381,36 +380,3 @@ async def test_what_never_reached_an_engine_is_not_recorded(tmp_path: Path, engi
         await made.ends(name)
 
         assert [] == made.said.records()
-
-
-async def test_a_request_whose_backend_is_gone_goes_where_its_model_is_today(
-    world: World, engine: Upstream
-) -> None:
-    engine.will(ANSWER)
-    name = await world.submit()
-    await world.change(name, backend="gone")
-    await world.dispatch()
-    document = await world.ends(name)
-    (completed,) = await world.completions(1)
-
-    assert "completed" == document.state
-    assert "pool" == completed.backend
-
-
-@pytest.mark.parametrize("may_leave", [False, True])
-async def test_a_request_leaves_only_if_its_tenant_still_lets_it(
-    world: World, engine: Upstream, may_leave: bool
-) -> None:
-    async def asked(tenant: str) -> bool:
-        return may_leave
-
-    engine.will(ANSWER)
-    name = await world.submit()
-    outside = {name: structs.replace(one, hosted=True) for name, one in world.config.backends.items()}
-    world.config, world.may_leave = structs.replace(world.config, backends=outside), asked
-    await world.dispatch()
-    document = await world.ends(name)
-
-    assert ("completed" if may_leave else "failed") == document.state
-    assert may_leave == (document.problem is None)
-    assert int(may_leave) == len(engine.calls)
