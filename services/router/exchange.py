@@ -143,7 +143,7 @@ class Exchange:
         the same replica in a while, `after_s` seconds or longer.
         """
         every = self._all
-        late = every.clock() - self._began > every.deadlines.total_s
+        late = every.clock() - self._began > (self._order.deadlines or every.deadlines).total_s
         if late or self._relayed or outcome == "shutdown" or not every.may_retry(self._number):
             return False
         self._tried = (*self._tried, self._replica)
