@@ -36,7 +36,7 @@ class Caller(Protocol):
         """There is no answer, but a refusal."""
 
     def declined(self, refusal: Refusal, after_s: float | None) -> None:
-        """The engine does not answer now; it may in `after_s` seconds, where it says so, or another one may."""
+        """The engine does not answer now; it may in `after_s` seconds, if it says so, or another one may."""
 
     def broke(self, outcome: Outcome, problem: Problem) -> None:
         """There will be no whole answer."""
