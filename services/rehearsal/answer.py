@@ -10,9 +10,10 @@ from services.front.call import Reply
 from services.rehearsal.drills.faults import BEFORE_JOINING, Interruption
 from services.rehearsal.driver import Driver
 from services.rehearsal.journal import Accepted, Ended, Journal, Outcome
-from services.rehearsal.request import Draft
+from services.rehearsal.said.draft import Draft
 from services.rehearsal.schedule.slots import Sequence
-from services.rehearsal.wire import EVENTS, WHOLE, Writer
+from services.rehearsal.wire.heads import EVENTS, WHOLE
+from services.rehearsal.wire.stream import Writer
 
 AT_ONCE = 64  # tokens rendered between two looks at whether the client keeps up
 
@@ -151,6 +152,7 @@ class Answer(Sequence):
         self._end("finished")
         writer = self._part.writer
         if self._part.stream:
+            self._start()  # an answer of no tokens has not begun
             self._reply.write(writer.ending())
             self._reply.finish()
         else:

@@ -6,16 +6,27 @@ from functools import partial
 from itertools import count
 from pathlib import Path
 from random import Random
+from typing import TypeVar
+from urllib.parse import quote, unquote
 
 from events.words import Invalid, Problem, Record, Refusal
 from services.front.call import Call, Reply
 from services.rehearsal.answer import Answer, Part, Stage
+from services.rehearsal.asked import chat, completions, embeddings
+from services.rehearsal.asked.checks import Served, UnfitError, unknown_model
 from services.rehearsal.drills.control import Control
 from services.rehearsal.drills.plans import UNDISTURBED, Plan, Plans
 from services.rehearsal.profiles import QUICK, Profile
-from services.rehearsal.request import ChatRequest, Served, draft, read
+from services.rehearsal.said.draft import Draft
 from services.rehearsal.schedule.prefix import PrefixCache
-from services.rehearsal.wire import WHOLE, Writer, models, refuse
+from services.rehearsal.wire.chat import writer as chat_writer
+from services.rehearsal.wire.completions import Completion
+from services.rehearsal.wire.embeddings import Embeddings
+from services.rehearsal.wire.heads import WHOLE, refuse
+from services.rehearsal.wire.models import model, models
+from services.rehearsal.wire.stream import Writer
+
+MODELS = b"/v1/models/"
 
 
 class Options(Record):
@@ -33,22 +44,31 @@ class Options(Record):
     control: bool = False
 
 
+Made = tuple[Draft, Writer, bool, Callable[[], None] | None]  # streamed or not; told when its prompt was read
+Request = TypeVar("Request")
+
+
 class Endpoint:
     """Answers every call. `run` keeps the ids of this run's answers apart from those of any other."""
 
     def __init__(self, options: Options, stage: Stage, *, run: str) -> None:
         self._stage = stage
-        self._ids = (f"chatcmpl-{run}-{number}" for number in count(1))
-        self._seed = options.seed
-        self._served = Served(model=options.model, context=options.context, created=int(stage.now()))
+        self._names = (f"{run}-{number}" for number in count(1))
+        self._served = Served(
+            model=options.model, context=options.context, created=int(stage.now()), seed=options.seed
+        )
         self._prefixes = PrefixCache(options.profile.prefixes)
         self._clock = asyncio.get_running_loop().time
         self._ready_at = self._clock() + options.profile.start_up_s
         self._plans = Plans(Random(options.seed)) if options.control else None  # noqa: S311  (no secrets)
         self._control = Control(self._plans, stage.open, stage.driver.slots) if self._plans else None
         self._routes: dict[tuple[bytes, bytes], Callable[[Call, Reply], None]] = {
-            (b"POST", b"/v1/chat/completions"): self._chat,
+            (b"POST", b"/v1/chat/completions"): partial(self._serve, "chatcmpl", chat.read, self._chat),
+            (b"POST", b"/v1/completions"): partial(self._serve, "cmpl", completions.read, self._completion),
+            (b"POST", b"/v1/embeddings"): partial(self._serve, "embd", embeddings.read, self._embeddings),
             (b"GET", b"/v1/models"): self._models,
+            (b"GET", MODELS + quote(options.model).encode()): self._model,
+            (b"GET", MODELS + quote(options.model, safe="").encode()): self._model,
             (b"GET", b"/health"): self._health,
             (b"HEAD", b"/health"): self._health,
         }
@@ -59,7 +79,7 @@ class Endpoint:
             return
         route = self._routes.get((call.method, call.path))
         if route is None:
-            refuse(reply, _no_such_route(call))
+            refuse(reply, self._no_such_route(call))
         elif (left_s := self._ready_at - self._clock()) > 0:
             refuse(reply, _busy("The engine is starting.", "engine_starting", retry_after_s=int(left_s) + 1))
         else:
@@ -71,7 +91,27 @@ class Endpoint:
     def _models(self, _: Call, reply: Reply) -> None:
         reply.send(200, WHOLE, models(self._served))
 
-    def _chat(self, call: Call, reply: Reply) -> None:
+    def _model(self, _: Call, reply: Reply) -> None:
+        reply.send(200, WHOLE, model(self._served))
+
+    def _no_such_route(self, call: Call) -> Refusal:
+        if call.method == b"GET" and call.path.startswith(MODELS):
+            refusal = unknown_model(unquote(call.path[len(MODELS) :].decode("latin-1")), self._served)
+            if refusal is not None:
+                return refusal
+        message = f"There is no {call.method.decode('latin-1')} {call.path.decode('latin-1')} here."
+        return Refusal(status=404, problem=Problem(message=message, code="not_found"))
+
+    # --- answers
+
+    def _serve(
+        self,
+        kind: str,
+        read: Callable[[bytes, Served], Request | Refusal],
+        make: Callable[[Request, str, int], Made],
+        call: Call,
+        reply: Reply,
+    ) -> None:
         request = read(call.body, self._served)
         if isinstance(request, Refusal):
             refuse(reply, request)
@@ -79,8 +119,16 @@ class Endpoint:
         plan = self._plan(call)
         if isinstance(plan, Refusal):
             refuse(reply, plan)
-        else:
-            self._answer(request, plan, call.header(b"x-penstock-attempt").decode("latin-1"), reply)
+            return
+        name = f"{kind}-{next(self._names)}"
+        try:
+            made, writer, stream, on_first = make(request, name, int(self._stage.now()))
+        except UnfitError as error:
+            refuse(reply, error.refusal())
+            return
+        attempt = call.header(b"x-penstock-attempt").decode("latin-1")
+        part = Part(id=name, attempt=attempt, draft=made, writer=writer, stream=stream)
+        Answer(self._stage, part, reply, plan.interruptions(made.total), on_first).begin()
 
     def _plan(self, call: Call) -> Plan | Refusal:
         """What is to happen to a request that can be read; mostly nothing but its answer."""
@@ -94,19 +142,20 @@ class Endpoint:
             return Refusal(status=400, problem=Problem(message=str(error)))
         return (plan.fault and plan.fault.refusal()) or plan
 
-    def _answer(self, request: ChatRequest, plan: Plan, attempt: str, reply: Reply) -> None:
+    def _chat(self, request: chat.ChatRequest, name: str, created: int) -> Made:
         keys = self._prefixes.keys(request.messages)
-        made = draft(request, self._served, seed=self._seed, cached_messages=self._prefixes.match(keys))
-        name, created = next(self._ids), int(self._stage.now())
-        writer = Writer(made, self._served, id=name, created=created, wants_usage=request.wants_usage)
-        part = Part(id=name, attempt=attempt, draft=made, writer=writer, stream=request.stream is True)
-        on_first = partial(self._prefixes.remember, keys) if keys else None
-        Answer(self._stage, part, reply, plan.interruptions(made.total), on_first).begin()
+        made = chat.draft(request, self._served, cached_messages=self._prefixes.match(keys))
+        writer = chat_writer(request, made, self._served, id=name, created=created)
+        return made, writer, request.stream is True, partial(self._prefixes.remember, keys) if keys else None
 
+    def _completion(self, request: completions.CompletionRequest, name: str, created: int) -> Made:
+        made = completions.draft(request, self._served)
+        writer = Completion(request, made, self._served, id=name, created=created)
+        return made, writer, request.stream is True, None
 
-def _no_such_route(call: Call) -> Refusal:
-    message = f"There is no {call.method.decode('latin-1')} {call.path.decode('latin-1')} here."
-    return Refusal(status=404, problem=Problem(message=message, code="not_found"))
+    def _embeddings(self, request: embeddings.EmbeddingRequest, name: str, created: int) -> Made:
+        made = embeddings.draft(request)
+        return made, Embeddings(request, made, self._served), False, None
 
 
 def _busy(message: str, code: str, *, retry_after_s: int) -> Refusal:

@@ -10,7 +10,7 @@ from services.rehearsal.answer import Answer
 from services.rehearsal.drills.faults import checked
 from services.rehearsal.drills.plans import Hold, Plans, Rule
 from services.rehearsal.schedule.slots import Slots
-from services.rehearsal.wire import WHOLE, refuse
+from services.rehearsal.wire.heads import WHOLE, refuse
 
 
 class Control:

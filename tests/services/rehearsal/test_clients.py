@@ -8,7 +8,7 @@ import pytest
 from openai.types.chat import ChatCompletionMessageParam
 
 from services.rehearsal.profiles import QUICK
-from services.rehearsal.prose import NOTICE
+from services.rehearsal.said.prose import NOTICE
 from tests.services.rehearsal.talk import Talk, engine
 
 pytestmark = pytest.mark.anyio

@@ -7,7 +7,7 @@ import pytest
 
 from services.rehearsal.engine import RehearsalEngine
 from services.rehearsal.profiles import INSTANT, LLAMACPP_L4, Batching
-from services.rehearsal.prose import NOTICE
+from services.rehearsal.said.prose import NOTICE
 from tests.services.rehearsal.talk import CHAT, ask, engine, events, request, tokens_in, until
 
 pytestmark = pytest.mark.anyio

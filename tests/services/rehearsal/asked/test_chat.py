@@ -5,8 +5,11 @@ import pytest
 
 from events.words import Refusal
 from functions.request.admission import ChatMessage, estimate_input
-from services.rehearsal.prose import NOTICE, text_of
-from services.rehearsal.request import ChatRequest, Draft, Served, draft, read, said_last
+from services.rehearsal.asked.chat import ChatRequest, draft, read
+from services.rehearsal.asked.checks import Served
+from services.rehearsal.asked.messages import said_last
+from services.rehearsal.said.draft import Draft, text_of
+from services.rehearsal.said.prose import NOTICE
 
 SERVED = Served(model="gemma-3-4b-it", context=1000)
 
@@ -19,7 +22,7 @@ def asked(content: object = "Why?", **fields: object) -> bytes:
 def drafted(content: object = "Why?", seed: int = 0, cached_messages: int = 0, **fields: object) -> Draft:
     request = read(asked(content, **fields), SERVED)
     assert isinstance(request, ChatRequest)
-    return draft(request, SERVED, seed=seed, cached_messages=cached_messages)
+    return draft(request, msgspec.structs.replace(SERVED, seed=seed), cached_messages=cached_messages)
 
 
 @pytest.mark.parametrize(
@@ -88,7 +91,7 @@ def test_the_same_seeds_and_messages_make_the_same_answer_however_it_is_asked_fo
 def test_a_request_can_bring_its_own_seed() -> None:
     bodies = [asked(), asked(seed=7), asked(seed=8), asked(seed=7)]
     requests = [read(body, SERVED) for body in bodies]
-    made = [draft(r, SERVED, seed=0).choices for r in requests if isinstance(r, ChatRequest)]
+    made = [draft(r, SERVED).choices for r in requests if isinstance(r, ChatRequest)]
     assert made[1] == made[3]
     assert made[0] != made[1] != made[2] != made[0]
 

@@ -2,13 +2,16 @@ from itertools import pairwise
 from typing import Any
 
 import msgspec
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.rehearsal.prose import Choice, text_of, tokens_of
-from services.rehearsal.request import Draft, Served
-from services.rehearsal.wire import DONE, Writer, models
+from services.rehearsal.asked.chat import ChatRequest
+from services.rehearsal.asked.checks import Served, StreamOptions
+from services.rehearsal.said.draft import Choice, Draft, text_of, tokens_of
+from services.rehearsal.said.draft import drafted as draft_of
+from services.rehearsal.wire.chat import writer as writer_of
+from services.rehearsal.wire.heads import DONE
+from services.rehearsal.wire.stream import Writer
 
 SERVED = Served(model='a "quoted" model', context=1000, created=5)
 TEXTS = ("One two.", 'He said "three"\nand 😀.')
@@ -16,12 +19,13 @@ TEXTS = ("One two.", 'He said "three"\nand 😀.')
 
 def drafted(*texts: str) -> Draft:
     choices = [Choice(tokens=tuple(tokens_of(text)), finish="stop") for text in texts]
-    total = sum(len(choice.tokens) for choice in choices)
-    return Draft(choices=choices, total=total, prompt_tokens=12, cached_tokens=4)
+    return draft_of(choices, prompt_tokens=12, cached_tokens=4)
 
 
 def writer(draft: Draft, *, wants_usage: bool = False) -> Writer:
-    return Writer(draft, SERVED, id="chatcmpl-1", created=99, wants_usage=wants_usage)
+    options = StreamOptions(include_usage=wants_usage)
+    request = ChatRequest(model=SERVED.model, messages=[], stream_options=options)
+    return writer_of(request, draft, SERVED, id="chatcmpl-1", created=99)
 
 
 def events(data: bytes) -> list[dict[str, Any]]:
@@ -94,22 +98,25 @@ def test_usage_is_told_once_and_only_to_who_asks() -> None:
     assert b"usage" not in untold.tokens(0, draft.total) + untold.ending()
 
 
-def test_choices_follow_each_other_each_with_its_role_and_finish() -> None:
-    draft = drafted(*TEXTS)
+def test_choices_take_turns_each_with_its_role_and_finish() -> None:
+    draft = drafted("One two.", "Three")
     told = writer(draft)
     seen = [
-        (choice["index"], choice["delta"].get("role"), choice["finish_reason"])
+        (choice["index"], choice["delta"], choice["finish_reason"])
         for event in events(told.tokens(0, draft.total) + told.ending().removesuffix(DONE))
         for choice in event["choices"]
     ]
-    first, second = (len(choice.tokens) for choice in draft.choices)
+    role = {"role": "assistant", "content": ""}
     assert [
-        (0, "assistant", None),
-        *[(0, None, None)] * first,
-        (0, None, "stop"),
-        (1, "assistant", None),
-        *[(1, None, None)] * second,
-        (1, None, "stop"),
+        (0, role, None),
+        (0, {"content": "One"}, None),
+        (1, role, None),
+        (1, {"content": "Thre"}, None),
+        (0, {"content": " two"}, None),
+        (1, {"content": "e"}, None),
+        (1, {}, "stop"),
+        (0, {"content": "."}, None),
+        (0, {}, "stop"),
     ] == seen
 
 
@@ -134,10 +141,3 @@ def test_streamed_and_whole_say_the_same(text: str) -> None:
 def test_an_empty_answer_is_one_empty_token() -> None:
     draft = Draft(choices=[Choice(tokens=(b"",), finish="stop")], total=1, prompt_tokens=1)
     assert ["", ""] == [e["choices"][0]["delta"]["content"] for e in events(writer(draft).tokens(0, 1))]
-
-
-@pytest.mark.parametrize("field", ["id", "owned_by", "max_model_len"])
-def test_the_list_of_models_says_what_is_behind(field: str) -> None:
-    (model,) = msgspec.json.decode(models(SERVED))["data"]
-    expected = {"id": SERVED.model, "owned_by": "penstock-rehearsal", "max_model_len": 1000}
-    assert expected[field] == model[field]

@@ -2,18 +2,11 @@
 
 import hashlib
 import math
-import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from statistics import NormalDist
-from typing import Literal
 
-import msgspec
-
-from events.words import Record
-
-Finish = Literal["stop", "length"]
-Token = bytes  # a piece of text as it stands inside a JSON string: pieces join to the JSON of the whole
+from services.rehearsal.said.draft import Choice, Finish, Token, stopped, tokens_of
 
 NOTICE = "This is a rehearsal: the words of this answer were made up, not written by a model."
 TYPICAL_TOKENS, SPREAD, MOST_TOKENS = 90, 0.6, 400  # lengths are log-normal: median, sigma, cut
@@ -54,33 +47,9 @@ SENTENCES = (
     "And so the water went on, as water does, a little wiser and a good deal lower.",
 )
 
-_pieces = re.compile(rb" [^\\ \x80-\xff]{0,3}|[^\\ \x80-\xff]{1,4}|\\u....|\\.|[\xc0-\xff][\x80-\xbf]+")
 _normal = NormalDist()
-
-
-def tokens_of(text: str) -> list[Token]:
-    """Cuts a text: a space and up to three plain characters, up to four of those, or one other character.
-
-    Plain is ASCII that JSON does not escape. So no token has more than four bytes of UTF-8, and a
-    word begins a token.
-    """
-    return _pieces.findall(msgspec.json.encode(text)[1:-1])
-
-
-def text_of(tokens: Sequence[Token]) -> str:
-    """The text these tokens are."""
-    return msgspec.json.decode(b'"%b"' % b"".join(tokens), type=str)
-
-
 _notice = tokens_of(NOTICE)
 _sentences = tuple(tuple(tokens_of(" " + sentence)) for sentence in SENTENCES)
-
-
-class Choice(Record):
-    """One made-up answer, at least one token long."""
-
-    tokens: tuple[Token, ...]
-    finish: Finish
 
 
 def roll(prompt: Iterable[bytes], seed: str) -> bytes:
@@ -93,20 +62,26 @@ def roll(prompt: Iterable[bytes], seed: str) -> bytes:
 
 
 def compose(
-    dice: bytes, *, echo: str = "", limit: int, endless: bool = False, stop: tuple[str, ...] = ()
+    dice: bytes,
+    *,
+    echo: str = "",
+    by: str = "You",
+    limit: int,
+    endless: bool = False,
+    stop: tuple[str, ...] = (),
 ) -> Choice:
-    """Makes up the answer these dice stand for; it repeats `echo`.
+    """Makes up the answer these dice stand for; it repeats `echo`, said by `by`.
 
     It is cut at `limit` tokens, or before the first of the `stop` texts it holds. An `endless` one
     never ends by itself.
     """
     long = endless and limit > REMEMBERED_TOKENS
-    choice = (_made_up if long else _remembered)(dice, echo, limit, endless)
-    return _stopped(choice, stop) if stop else choice
+    choice = (_made_up if long else _remembered)(dice, echo, by, limit, endless)
+    return stopped(choice, stop) if stop else choice
 
 
-def _made_up(dice: bytes, echo: str, limit: int, endless: bool) -> Choice:
-    tokens = [*_notice, *_echoed(echo)]
+def _made_up(dice: bytes, echo: str, by: str, limit: int, endless: bool) -> Choice:
+    tokens = [*_notice, *_echoed(echo, by)]
     wanted = limit + 1 if endless else min(length_of(dice), limit + 1)
     for sentence in _sentences_by(dice):
         if len(tokens) >= wanted:
@@ -133,19 +108,11 @@ def _sentences_by(dice: bytes) -> Iterator[tuple[Token, ...]]:
         at += stride
 
 
-def shortened(said: str) -> str:
+def shortened(said: str, most: int = ECHO_CHARACTERS) -> str:
     """Its beginning, on one line."""
-    short = " ".join(said[: 4 * ECHO_CHARACTERS].split())
-    return short if len(short) <= ECHO_CHARACTERS else short[: ECHO_CHARACTERS - 1].rstrip() + "…"
+    short = " ".join(said[: 4 * most].split())
+    return short if len(short) <= most else short[: most - 1].rstrip() + "…"
 
 
-def _echoed(said: str) -> list[Token]:
-    return tokens_of(f" You said “{said}”.") if said else []
-
-
-def _stopped(choice: Choice, stop: Sequence[str]) -> Choice:
-    text = text_of(choice.tokens)
-    found = [at for at in (text.find(mark) for mark in stop if mark) if at >= 0]
-    if not found:
-        return choice
-    return Choice(tokens=tuple(tokens_of(text[: min(found)])) or (b"",), finish="stop")
+def _echoed(said: str, by: str) -> list[Token]:
+    return tokens_of(f" {by} said “{said}”.") if said else []

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.rehearsal.prose import (
+from services.rehearsal.said.draft import text_of, tokens_of
+from services.rehearsal.said.prose import (
     ECHO_CHARACTERS,
     MOST_TOKENS,
     NOTICE,
@@ -16,8 +17,6 @@ from services.rehearsal.prose import (
     length_of,
     roll,
     shortened,
-    text_of,
-    tokens_of,
 )
 
 DICE = roll([b"user", b'"Why?"'], "0")

@@ -1,0 +1,1 @@
+"""Answers as OpenAI's wire has them."""
