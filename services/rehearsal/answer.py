@@ -5,16 +5,19 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from operator import attrgetter
 
-from events.words import Record
+from events.words import Record, server_problem
 from services.front.call import Reply
-from services.rehearsal.drills.faults import BEFORE_JOINING, Interruption
+from services.rehearsal.drills.crumbs import Crumbs
+from services.rehearsal.drills.faults import BEFORE_JOINING, CODE, Interruption
 from services.rehearsal.driver import Driver
 from services.rehearsal.journal import Accepted, Ended, Journal, Outcome
 from services.rehearsal.said.draft import Draft
 from services.rehearsal.schedule.slots import Sequence
 from services.rehearsal.wire.heads import EVENTS, WHOLE
 from services.rehearsal.wire.stream import Writer
+from services.wire.errors import error_body, error_event
 
+HALF_AN_EVENT = b'data: {"id":"chatcmpl-'
 AT_ONCE = 64  # tokens rendered between two looks at whether the client keeps up
 
 
@@ -64,7 +67,7 @@ class Answer(Sequence):
         self._stage = stage
         self._part = part
         self._reply = reply
-        self._interruptions = sorted(interruptions, key=attrgetter("at"))
+        self._interruptions = sorted(interruptions, key=attrgetter("at")) if interruptions else []
         self._on_first = on_first  # its prompt was read
         self._interrupted = False
         self._paused = False
@@ -80,14 +83,18 @@ class Answer(Sequence):
 
     def begin(self) -> None:
         """Accepts the request and queues it."""
-        stage, part = self._stage, self._part
-        stage.open[self] = None
+        self._stage.open[self] = None
         self._reply.listener = self
+        if self._stage.journal.kept:
+            self._note_begin()
+        self._proceed()
+
+    def _note_begin(self) -> None:
+        stage, part = self._stage, self._part
         row = Accepted(
             id=part.id, attempt=part.attempt, prompt_tokens=part.draft.prompt_tokens, at=stage.now()
         )
         stage.journal.add(row)
-        self._proceed()
 
     # --- its way from interruption to interruption
 
@@ -155,16 +162,24 @@ class Answer(Sequence):
             self._start()  # an answer of no tokens has not begun
             self._reply.write(writer.ending())
             self._reply.finish()
+        elif self._started:  # by an interruption
+            self._reply.write(writer.whole())
+            self._reply.finish()
         else:
             self._reply.send(200, WHOLE, writer.whole())
 
     def _end(self, outcome: Outcome) -> None:
         """The one end: frees the slot and writes the row, before the client can know."""
-        part, stage = self._part, self._stage
+        stage = self._stage
         self._over = True
         self._interrupted = True
         del stage.open[self]
         stage.driver.leave(self)
+        if stage.journal.kept:
+            self._note_end(outcome)
+
+    def _note_end(self, outcome: Outcome) -> None:
+        part, stage = self._part, self._stage
         row = Ended(
             id=part.id,
             attempt=part.attempt,
@@ -222,8 +237,48 @@ class Answer(Sequence):
         """See `Victim`."""
         self._start()
         self._end("error")
-        self._reply.write(b'data: {"id":"chatcmpl-\n\n' if self._part.stream else b"<html>not JSON</html>")
+        self._reply.write(HALF_AN_EVENT + b"\n\n" if self._part.stream else b"<html>not JSON</html>")
         self._reply.finish()
+
+    def begin_telling(self) -> None:
+        """See `Victim`."""
+        self._start()
+
+    def tear(self) -> None:
+        """See `Victim`."""
+        self._start()
+        whole = HALF_AN_EVENT if self._part.stream else self._part.writer.whole()
+        self._reply.write(whole if self._part.stream else whole[: len(whole) // 2])
+        self._end("error")
+        asyncio.get_running_loop().call_soon(self._reply.abort)
+
+    def fail(self) -> None:
+        """See `Victim`."""
+        problem = server_problem("A fault was asked for: an error in the middle.", CODE)
+        self._start()
+        self._end("error")
+        self._reply.write(error_event(problem) if self._part.stream else error_body(problem))
+        self._reply.finish()
+
+    def drone(self, every_s: float) -> None:
+        """See `Victim`."""
+        if self._over:
+            return
+        self._start()
+        self._reply.write(b": still here\n\n" if self._part.stream else b" ")
+        asyncio.get_running_loop().call_later(every_s, self.drone, every_s)
+
+    def swell(self, size: int) -> None:
+        """See `Victim`."""
+        self._start()
+        event = b'data: {"choices":[],"padding":"%b"}\n\n' % (b"x" * size)
+        self._reply.write(event if self._part.stream else b" " * size)
+        self.go_on()
+
+    def crumble(self, every_s: float) -> None:
+        """See `Victim`."""
+        self._reply = Crumbs(self._reply, every_s)
+        self.go_on()
 
     def drip(self, every_s: float) -> None:
         """See `Victim`."""

@@ -7,7 +7,7 @@ from itertools import count
 from pathlib import Path
 from random import Random
 from typing import TypeVar
-from urllib.parse import quote, unquote
+from urllib.parse import unquote
 
 from events.words import Invalid, Problem, Record, Refusal
 from services.front.call import Call, Reply
@@ -15,6 +15,7 @@ from services.rehearsal.answer import Answer, Part, Stage
 from services.rehearsal.asked import chat, completions, embeddings
 from services.rehearsal.asked.checks import Served, UnfitError, unknown_model
 from services.rehearsal.drills.control import Control
+from services.rehearsal.drills.faults import CODE
 from services.rehearsal.drills.plans import UNDISTURBED, Plan, Plans
 from services.rehearsal.profiles import QUICK, Profile
 from services.rehearsal.said.draft import Draft
@@ -22,7 +23,7 @@ from services.rehearsal.schedule.prefix import PrefixCache
 from services.rehearsal.wire.chat import writer as chat_writer
 from services.rehearsal.wire.completions import Completion
 from services.rehearsal.wire.embeddings import Embeddings
-from services.rehearsal.wire.heads import WHOLE, refuse
+from services.rehearsal.wire.heads import WHOLE, refuse, refuse_barely
 from services.rehearsal.wire.models import model, models
 from services.rehearsal.wire.stream import Writer
 
@@ -67,8 +68,6 @@ class Endpoint:
             (b"POST", b"/v1/completions"): partial(self._serve, "cmpl", completions.read, self._completion),
             (b"POST", b"/v1/embeddings"): partial(self._serve, "embd", embeddings.read, self._embeddings),
             (b"GET", b"/v1/models"): self._models,
-            (b"GET", MODELS + quote(options.model).encode()): self._model,
-            (b"GET", MODELS + quote(options.model, safe="").encode()): self._model,
             (b"GET", b"/health"): self._health,
             (b"HEAD", b"/health"): self._health,
         }
@@ -78,8 +77,10 @@ class Endpoint:
         if self._control is not None and self._control.answers(call, reply):
             return
         route = self._routes.get((call.method, call.path))
+        if route is None and call.method == b"GET" and call.path.startswith(MODELS):
+            route = self._model
         if route is None:
-            refuse(reply, self._no_such_route(call))
+            refuse(reply, _no_such_route(call))
         elif (left_s := self._ready_at - self._clock()) > 0:
             refuse(reply, _busy("The engine is starting.", "engine_starting", retry_after_s=int(left_s) + 1))
         else:
@@ -91,16 +92,12 @@ class Endpoint:
     def _models(self, _: Call, reply: Reply) -> None:
         reply.send(200, WHOLE, models(self._served))
 
-    def _model(self, _: Call, reply: Reply) -> None:
-        reply.send(200, WHOLE, model(self._served))
-
-    def _no_such_route(self, call: Call) -> Refusal:
-        if call.method == b"GET" and call.path.startswith(MODELS):
-            refusal = unknown_model(unquote(call.path[len(MODELS) :].decode("latin-1")), self._served)
-            if refusal is not None:
-                return refusal
-        message = f"There is no {call.method.decode('latin-1')} {call.path.decode('latin-1')} here."
-        return Refusal(status=404, problem=Problem(message=message, code="not_found"))
+    def _model(self, call: Call, reply: Reply) -> None:
+        refusal = unknown_model(unquote(call.path[len(MODELS) :].decode("latin-1")), self._served)
+        if refusal is None:
+            reply.send(200, WHOLE, model(self._served))
+        else:
+            refuse(reply, refusal)
 
     # --- answers
 
@@ -118,7 +115,7 @@ class Endpoint:
             return
         plan = self._plan(call)
         if isinstance(plan, Refusal):
-            refuse(reply, plan)
+            (refuse_barely if plan.problem.code == CODE else refuse)(reply, plan)
             return
         name = f"{kind}-{next(self._names)}"
         try:
@@ -156,6 +153,11 @@ class Endpoint:
     def _embeddings(self, request: embeddings.EmbeddingRequest, name: str, created: int) -> Made:
         made = embeddings.draft(request)
         return made, Embeddings(request, made, self._served), False, None
+
+
+def _no_such_route(call: Call) -> Refusal:
+    message = f"There is no {call.method.decode('latin-1')} {call.path.decode('latin-1')} here."
+    return Refusal(status=404, problem=Problem(message=message, code="not_found"))
 
 
 def _busy(message: str, code: str, *, retry_after_s: int) -> Refusal:

@@ -51,6 +51,11 @@ class Journal:
     def __init__(self, path: Path | None = None) -> None:
         self._fd = -1 if path is None else os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
 
+    @property
+    def kept(self) -> bool:
+        """Whether there is a file; else rows need not be made."""
+        return self._fd >= 0
+
     def add(self, row: Row) -> None:
         """Writes a row. Raises `OSError` where the disk does not take it."""
         if self._fd >= 0:

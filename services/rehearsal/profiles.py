@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable
 
+import msgspec
+
 from events.words import Record
 
 WINDOW = 1024  # tokens of context that every layer of Gemma 3 attends to
@@ -100,5 +102,11 @@ VLLM_L4 = Profile(
     start_up_s=120.0,
     prefixes=4096,
 )
+
+
+def paced(profile: Profile, tokens_per_s: float) -> Profile:
+    """The profile, but each answer has so many tokens a second."""
+    return msgspec.structs.replace(profile, pace=Steady(token_s=1 / tokens_per_s))
+
 
 PROFILES = {p.name: p for p in (QUICK, INSTANT, OLLAMA_L4, LLAMACPP_L4, VLLM_L4)}

@@ -9,12 +9,25 @@ import msgspec
 from events.words import Conflict, Invalid, PenstockError
 from services.cli.commands.up import run
 from services.cli.entered import a_line
+from services.rehearsal.drills.faults import FAULTS, STATUS_TOLD
 from services.rehearsal.endpoint import Options
 from services.rehearsal.engine import serve
-from services.rehearsal.profiles import PROFILES
+from services.rehearsal.profiles import PROFILES, paced
+
+NAMED = {"status": STATUS_TOLD, **{name: kind.told for name, kind in FAULTS.items()}}
+DRILLS = "\b\n" + "\n".join(
+    [
+        "With --control, the header x-rehearsal-fault: NAME[:N[:R]] breaks the answer to its request, and",
+        'POST /rehearsal/faults {"fault": NAME, "n": N, "count": 3} those to the next three; with',
+        '"probability": 0.1 a tenth of all, until DELETE /rehearsal/faults. The names:',
+        *(f"  {name:8} {told}" for name, told in NAMED.items()),
+        'POST /rehearsal/hold {"phase": "accepted|first_token|after_tokens|before_end"} holds answers,',
+        "POST /rehearsal/release lets them go, GET /rehearsal/state lists them.",
+    ]
+)
 
 
-@click.command()
+@click.command(epilog=DRILLS)
 @click.option(
     "--port",
     type=click.IntRange(0, 65535),
@@ -41,7 +54,12 @@ from services.rehearsal.profiles import PROFILES
     type=click.Path(path_type=Path, dir_okay=False),
     help="Append a JSON line for every attempt.",
 )
-@click.option("--control", is_flag=True, help="Let callers hold and break answers, for tests.")
+@click.option(
+    "--tokens-per-s",
+    type=click.FloatRange(min=0.01),
+    help="Tokens a second of each answer, in place of the profile's pace.",
+)
+@click.option("--control", is_flag=True, help="Let callers hold and break answers, as told below.")
 @click.option("--seed", default=0, show_default=True, help="The same seed makes up the same answers.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON line once it serves.")
 def command(
@@ -50,15 +68,19 @@ def command(
     profile: str,
     model: str,
     log: Path | None,
+    tokens_per_s: float | None,
     control: bool,
     seed: int,
     as_json: bool,
 ) -> None:
     """Run the rehearsal engine by itself: it speaks OpenAI's API and makes its answers up.
 
-    For load tests, simulations and drills: answers cost no GPU and take as long as you say.
+    For load tests, simulations and drills: answers cost no GPU and take as long as you say. It serves chat
+    completions (tools, response_format, logprobs), completions, embeddings and models; a tool is called where
+    the user's last message names it.
     """
-    chosen = Options(profile=PROFILES[profile], model=model, log_path=log, control=control, seed=seed)
+    pace = PROFILES[profile] if tokens_per_s is None else paced(PROFILES[profile], tokens_per_s)
+    chosen = Options(profile=pace, model=model, log_path=log, control=control, seed=seed)
 
     def started(bound: int) -> None:
         url = address(host, bound)

@@ -100,7 +100,8 @@ def _judge(request: ChatRequest, served: Served) -> Refusal | None:
         return unknown
     if not request.messages:
         return _invalid("messages is empty: send at least one message.", "messages", "empty_array")
-    if request.limit is not None and request.limit < 1:
+    limit = request.limit
+    if limit is not None and limit < 1:
         return _invalid("The most tokens an answer may have must be at least 1.", "max_completion_tokens")
     if request.n is not None and not 1 <= request.n <= MOST_CHOICES:
         return _invalid(f"n must be from 1 to {MOST_CHOICES}.", "n")
@@ -111,7 +112,6 @@ def _judge(request: ChatRequest, served: Served) -> Refusal | None:
         check_tools(request.tools or (), request.tool_choice)
     if request.response_format is not None:
         formats.check_format(request.response_format)
-    check_room(request.prompt_tokens, served, "messages")
     return None
 
 
@@ -123,9 +123,10 @@ def draft(request: ChatRequest, served: Served, *, cached_messages: int = 0) -> 
     """Makes up the answers a request asks for, decided by the engine's seed, its own and its messages.
 
     Of the prompt, the first `cached_messages` count as cached, but never all of it. Raises `UnfitError`
-    where a schema is too hard.
+    where the prompt is too long or a schema too hard.
     """
     prompt_tokens = request.prompt_tokens
+    check_room(prompt_tokens, served, "messages")
     cached = estimate_input(request.messages[:cached_messages]) if cached_messages else 0
     choices = _choices(request, served.seed, room=served.context - prompt_tokens)
     return drafted(choices, prompt_tokens=prompt_tokens, cached_tokens=cached)
@@ -141,11 +142,13 @@ def _choices(request: ChatRequest, seed: int, *, room: int) -> list[Choice]:
 
 
 def _prose(request: ChatRequest, dice: bytes, limit: int) -> Choice:
-    told = told_last(request.messages)
+    by_tool = request.messages[-1].role == "tool"
     return compose(
         dice,
-        echo=shortened(told, MOST_TOLD) if told else shortened(said_last(request.messages)),
-        by="The tool" if told else "You",
+        echo=shortened(told_last(request.messages), MOST_TOLD)
+        if by_tool
+        else shortened(said_last(request.messages)),
+        by="The tool" if by_tool else "You",
         limit=limit,
         endless=request.ignore_eos,
         stop=request.stops,

@@ -5,6 +5,7 @@ instead of going back, so no expression takes more than a polynomial of its time
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 from random import Random
 
 from events.words import Invalid
@@ -67,6 +68,7 @@ class Times:
 Node = Chars | Edge | Row | Either | Times
 
 
+@lru_cache(maxsize=256)
 def parse(pattern: str) -> Node:
     """Reads an expression. Raises `Invalid` where it is none, or uses what is not known here."""
     parser = _Parser(pattern)
@@ -267,12 +269,18 @@ def longest(node: Node, extra: int) -> int:
 
 
 def _char(chars: Chars, dice: Random) -> str:
-    usual = [char for char in PLAIN if chars.holds(char)]
+    usual = _usual(chars)
     if usual:
-        return dice.choice(usual[:36])
+        return dice.choice(usual)
     if chars.but or not chars.ranges:
         raise Invalid("A pattern has a class that no usual character is in; this engine cannot use it.")
     return chr(chars.ranges[0][0])
+
+
+@lru_cache(maxsize=256)
+def _usual(chars: Chars) -> str:
+    """Those of its characters that are on every keyboard, lower case and digits first."""
+    return "".join(char for char in PLAIN if chars.holds(char))[:36]
 
 
 def matches(node: Node, text: str) -> bool:

@@ -54,11 +54,8 @@ _sentences = tuple(tuple(tokens_of(" " + sentence)) for sentence in SENTENCES)
 
 def roll(prompt: Iterable[bytes], seed: str) -> bytes:
     """64 bytes that look random, and are always the same for the same prompt and seed."""
-    dice = hashlib.blake2b(seed.encode())
-    for part in prompt:
-        dice.update(b"%d:" % len(part))
-        dice.update(part)
-    return dice.digest()
+    parts = [b"%d:%b" % (len(part), part) for part in prompt]
+    return hashlib.blake2b(b"".join([seed.encode(), *parts])).digest()
 
 
 def compose(

@@ -63,13 +63,13 @@ class Events:
 class Prose:
     """One choice of nothing but text, as nearly all are: told fast."""
 
-    __slots__ = ("_around", "_choice", "_draft", "_events", "_name")
+    __slots__ = ("_around", "_choice", "_draft", "_name", "_wants_usage")
 
     def __init__(self, draft: Draft, named: bytes, *, wants_usage: bool = False) -> None:
         self._draft = draft
         self._choice = draft.choices[0]
         self._name = named
-        self._events = Events(named, draft, wants_usage)
+        self._wants_usage = wants_usage
         self._around: tuple[bytes, bytes] | None = None
 
     def whole(self) -> bytes:
@@ -79,15 +79,19 @@ class Prose:
     def tokens(self, start: int, end: int) -> bytes:
         """See `Writer`."""
         if self._around is None:
-            before, _, after = self._events.of(0, b'{"content":"\0"}').partition(b"\0")
+            before, _, after = self._events().of(0, b'{"content":"\0"}').partition(b"\0")
             self._around = before, after
         before, after = self._around
-        opening = b"" if start else self._events.of(0, ROLE)
+        opening = b"" if start else self._events().of(0, ROLE)
         return opening + before + (after + before).join(self._choice.tokens[start:end]) + after
 
     def ending(self) -> bytes:
         """See `Writer`."""
-        return self._events.finish(0, self._choice) + self._events.ending()
+        events = self._events()
+        return events.finish(0, self._choice) + events.ending()
+
+    def _events(self) -> Events:
+        return Events(self._name, self._draft, self._wants_usage)
 
 
 class Chat:

@@ -7,7 +7,7 @@ from services.front.call import Reply
 from services.rehearsal.asked.checks import Served
 from services.rehearsal.said.draft import Draft
 from services.wire.errors import error_body, error_fields
-from services.wire.fields import JSON, Fields
+from services.wire.fields import JSON, Fields, field
 
 ENGINE: Fields = b"x-penstock-engine: rehearsal\r\n"
 WHOLE: Fields = ENGINE + JSON
@@ -36,3 +36,11 @@ def name(served: Served, id: str, created: int) -> bytes:
 def refuse(reply: Reply, refusal: Refusal) -> None:
     """Answers with OpenAI's error object."""
     reply.send(refusal.status, ENGINE + error_fields(refusal), error_body(refusal.problem))
+
+
+def refuse_barely(reply: Reply, refusal: Refusal) -> None:
+    """The same from an engine that says when to come back only where it is told to."""
+    fields = WHOLE
+    if refusal.retry_after_s is not None:
+        fields += field("retry-after", str(refusal.retry_after_s))
+    reply.send(refusal.status, fields, error_body(refusal.problem))

@@ -1,7 +1,7 @@
 import msgspec
 import pytest
 
-from services.rehearsal.profiles import FAR_SHARE, PROFILES, Batching, Profile
+from services.rehearsal.profiles import FAR_SHARE, PROFILES, Batching, Profile, Steady, paced
 
 BATCHING = [profile for profile in PROFILES.values() if isinstance(profile.pace, Batching)]
 
@@ -14,6 +14,11 @@ def test_the_profiles_have_the_names_they_are_asked_for_by() -> None:
 def test_a_profile_can_be_changed_in_part() -> None:
     slow = msgspec.structs.replace(PROFILES["quick"], slots=1)
     assert (1, PROFILES["quick"].pace) == (slow.slots, slow.pace)
+
+
+def test_a_profile_can_be_given_a_pace() -> None:
+    slow = paced(PROFILES["vllm-l4"], 20)
+    assert (Steady(token_s=0.05), PROFILES["vllm-l4"].slots) == (slow.pace, slow.slots)
 
 
 @pytest.mark.parametrize("profile", BATCHING, ids=lambda profile: profile.name)

@@ -8,7 +8,19 @@ import msgspec
 import pytest
 
 from services.rehearsal.profiles import INSTANT
-from tests.services.rehearsal.talk import Reply, Talk, engine, events, tokens_in, until
+from tests.services.rehearsal.talk import (
+    CHAT,
+    PATIENCE_S,
+    Reply,
+    Talk,
+    ask,
+    engine,
+    events,
+    parsed,
+    request,
+    tokens_in,
+    until,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -98,6 +110,13 @@ async def seen(talk: Talk, fault: str, **fields: object) -> tuple[Reply, Any]:
     return reply, await talk.end_of("r.1")
 
 
+@pytest.mark.parametrize("status", [429, 503])
+async def test_a_status_says_when_to_come_back_only_where_that_is_asked_for(status: int) -> None:
+    async with engine() as talk:
+        assert "retry-after" not in (await talk.chat(fault=f"status:{status}")).headers
+        assert "3" == (await talk.chat(fault=f"status:{status}:3")).headers["retry-after"]
+
+
 @pytest.mark.parametrize("status", [429, 500, 503])
 async def test_a_status_is_told_and_nothing_is_accepted(tmp_path: Path, status: int) -> None:
     async with engine(tmp_path) as talk:
@@ -172,6 +191,92 @@ async def test_garbage_is_not_json(tmp_path: Path, stream: bool) -> None:
         assert (200, True, "error") == (reply.status, reply.whole, row.outcome)
         with pytest.raises(msgspec.DecodeError):
             msgspec.json.decode(reply.body.removeprefix(b"data: "))
+
+
+async def test_a_head_alone_and_then_a_reset(tmp_path: Path) -> None:
+    async with engine(tmp_path) as talk:
+        for stream in (True, False):
+            reply = await talk.chat(fault="reset:0", stream=stream)
+            assert (200, b"", False) == (reply.status, reply.body, reply.whole)
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_half_an_event_or_half_a_body_and_then_a_reset(tmp_path: Path, stream: bool) -> None:
+    async with engine(tmp_path) as talk:
+        reply, row = await seen(talk, "torn:3", stream=stream)
+        assert (200, False, "error", 3) == (reply.status, reply.whole, row.outcome, row.completion_tokens)
+        last = reply.body.rpartition(b"\n\n")[2]
+        assert last.startswith(b"data: {" if stream else b"{")
+        with pytest.raises(msgspec.DecodeError):
+            msgspec.json.decode(last.removeprefix(b"data: "))
+
+
+@pytest.mark.parametrize("tokens", [0, 3])
+async def test_an_error_comes_as_an_event_and_the_stream_ends(tmp_path: Path, tokens: int) -> None:
+    async with engine(tmp_path) as talk:
+        reply, row = await seen(talk, f"error:{tokens}", stream=True)
+        *told, last = [msgspec.json.decode(line[6:]) for line in reply.body.split(b"\n\n")[:-1]]
+        assert (200, True, "error") == (reply.status, reply.whole, row.outcome)
+        assert (tokens, "rehearsed_fault") == (max(0, len(told) - 1), last["error"]["code"])
+
+
+async def test_an_error_comes_as_a_body_under_status_200(tmp_path: Path) -> None:
+    async with engine(tmp_path) as talk:
+        reply, row = await seen(talk, "error")
+        assert (200, "error", "rehearsed_fault") == (
+            reply.status,
+            row.outcome,
+            reply.json["error"]["code"],
+        )
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_an_endless_answer_shows_that_it_is_there(tmp_path: Path, stream: bool) -> None:
+    async with engine(tmp_path) as talk:
+        body = ask(stream=stream, max_tokens=3)
+        headers = {"x-penstock-attempt": "r.1", "x-rehearsal-fault": "endless"}
+        reader, writer = await talk.open(request(CHAT, body, headers))
+        for _ in range(2):
+            await asyncio.wait_for(reader.readuntil(b"still here" if stream else b" \r\n"), PATIENCE_S)
+        writer.transport.abort()
+        assert ("cancelled", 3) == ((row := await talk.end_of("r.1")).outcome, row.completion_tokens)
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_a_big_answer_is_valid_and_whole(tmp_path: Path, stream: bool) -> None:
+    async with engine(tmp_path) as talk:
+        reply, row = await seen(talk, "big:3000000", stream=stream)
+        assert len(reply.body) > 3_000_000
+        assert (True, "finished") == (reply.whole, row.outcome)
+        if stream:
+            assert TOKENS == tokens_in(reply.body)
+            assert len(reply.body.split(b"\n\n")[0]) > 3_000_000
+        else:
+            assert TOKENS == reply.json["usage"]["completion_tokens"]
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_crumbs_are_bytes_and_the_answer_is_whole(tmp_path: Path, stream: bool) -> None:
+    async with engine(tmp_path) as talk:
+        body = ask(stream=stream, max_tokens=1)
+        asked = request(CHAT, body, {"x-rehearsal-fault": "crumbs:0", "connection": "close"})
+        reader, writer = await talk.open(asked)
+        data = await asyncio.wait_for(reader.read(-1), PATIENCE_S)
+        writer.close()
+        reply = parsed(data)
+        assert reply.whole
+        assert data.count(b"\r\n1\r\n") == len(reply.body)
+        assert 1 == (tokens_in(reply.body) if stream else reply.json["usage"]["completion_tokens"])
+
+
+async def test_who_leaves_crumbs_gets_no_more(tmp_path: Path) -> None:
+    async with engine(tmp_path) as talk:
+        headers = {"x-penstock-attempt": "r.1", "x-rehearsal-fault": "crumbs:1"}
+        reader, writer = await talk.open(request(CHAT, ask(max_tokens=1), headers))
+        await asyncio.wait_for(reader.readuntil(b"\r\n1\r\n"), PATIENCE_S)
+        writer.transport.abort()
+        assert "finished" == (await talk.end_of("r.1")).outcome
+        assert 200 == (await talk.chat()).status
 
 
 async def test_a_drip_takes_its_time_and_is_whole(tmp_path: Path) -> None:

@@ -15,6 +15,9 @@ class Noting:
     def hold(self, phase: str) -> None:
         self.suffered.append(phase)
 
+    def begin_telling(self) -> None:
+        self.suffered.append("head")
+
     def reset(self) -> None:
         self.suffered.append("reset")
 
@@ -27,44 +30,80 @@ class Noting:
     def garble(self) -> None:
         self.suffered.append("garbage")
 
+    def tear(self) -> None:
+        self.suffered.append("torn")
+
+    def fail(self) -> None:
+        self.suffered.append("error")
+
+    def drone(self, every_s: float) -> None:
+        self.suffered.append("endless")
+
+    def swell(self, size: int) -> None:
+        self.suffered.append(("big", size))
+
+    def crumble(self, every_s: float) -> None:
+        self.suffered.append(("crumbs", every_s))
+
     def drip(self, every_s: float) -> None:
-        self.suffered.append(every_s)
+        self.suffered.append(("drip", every_s))
 
 
-@pytest.mark.parametrize(
-    ("wish", "at", "suffered"),
-    [
-        (b"reset", 0, "reset"),
-        (b"reset:5", 5, "reset"),
-        (b"reset:99", TOTAL, "reset"),
-        (b"hang", 0, "hang"),
-        (b"hang:5", 5, "hang"),
-        (b"cut", TOTAL, "cut"),
-        (b"cut:0", 0, "cut"),
-        (b"cut:5", 5, "cut"),
-        (b"garbage", 0, "garbage"),
-        (b"garbage:5", 5, "garbage"),
-        (b"drip", 0, 1.0),
-        (b"drip:20", 0, 0.02),
-        (b"drip:0", 0, 0.0),
-    ],
-)
-def test_each_fault_strikes_when_and_as_it_says(wish: bytes, at: int, suffered: object) -> None:
+STRIKES: list[tuple[bytes, int, list[object]]] = [
+    (b"reset", 0, ["reset"]),
+    (b"reset:0", 0, ["head", "reset"]),
+    (b"reset:5", 5, ["head", "reset"]),
+    (b"reset:99", TOTAL, ["head", "reset"]),
+    (b"hang", 0, ["hang"]),
+    (b"hang:0", 0, ["head", "hang"]),
+    (b"hang:5", 5, ["head", "hang"]),
+    (b"cut", TOTAL, ["cut"]),
+    (b"cut:0", 0, ["cut"]),
+    (b"cut:5", 5, ["cut"]),
+    (b"torn", 0, ["torn"]),
+    (b"torn:5", 5, ["torn"]),
+    (b"garbage", 0, ["garbage"]),
+    (b"garbage:5", 5, ["garbage"]),
+    (b"error", 0, ["error"]),
+    (b"error:5", 5, ["error"]),
+    (b"endless", TOTAL, ["endless"]),
+    (b"endless:5", 5, ["endless"]),
+    (b"big", 0, [("big", 16_777_216)]),
+    (b"big:70", 0, [("big", 70)]),
+    (b"crumbs", 0, [("crumbs", 0.001)]),
+    (b"crumbs:5", 0, [("crumbs", 0.005)]),
+    (b"drip", 0, [("drip", 1.0)]),
+    (b"drip:20", 0, [("drip", 0.02)]),
+    (b"drip:0", 0, [("drip", 0.0)]),
+]
+
+
+@pytest.mark.parametrize(("wish", "at", "suffered"), STRIKES)
+def test_each_fault_strikes_when_and_as_it_says(wish: bytes, at: int, suffered: list[object]) -> None:
     interruption = asked_by(wish).interruption(TOTAL)
     answer = Noting()
     interruption.act(answer)
-    assert (at, [suffered]) == (interruption.at, answer.suffered)
+    assert (at, suffered) == (interruption.at, answer.suffered)
 
 
 def test_the_table_above_knows_every_fault() -> None:
-    assert {"reset", "hang", "cut", "garbage", "drip"} == set(FAULTS)
+    assert {wish.partition(b":")[0].decode() for wish, _, _ in STRIKES} == set(FAULTS)
 
 
-@pytest.mark.parametrize(("wish", "status"), [(b"status", 503), (b"status:429", 429), (b" status:500 ", 500)])
-def test_a_status_is_a_refusal(wish: bytes, status: int) -> None:
+@pytest.mark.parametrize(
+    ("wish", "status", "retry_after_s"),
+    [
+        (b"status", 503, None),
+        (b"status:429", 429, None),
+        (b"status:429:7", 429, 7),
+        (b"status::0", 503, 0),
+        (b" status:500 ", 500, None),
+    ],
+)
+def test_a_status_is_a_refusal(wish: bytes, status: int, retry_after_s: int | None) -> None:
     refusal = asked_by(wish).refusal()
     assert refusal is not None
-    assert status == refusal.status
+    assert (status, retry_after_s) == (refusal.status, refusal.retry_after_s)
 
 
 def test_a_status_may_say_when_to_come_back() -> None:
@@ -74,7 +113,10 @@ def test_a_status_may_say_when_to_come_back() -> None:
     assert Fault(fault="reset").refusal() is None
 
 
-@pytest.mark.parametrize("wish", [b"explode", b"reset:x", b"reset:-1", b"status:200", b":5", b"\xff"])
+@pytest.mark.parametrize(
+    "wish",
+    [b"explode", b"reset:x", b"reset:-1", b"status:200", b":5", b"\xff", b"status:429:-1", b"big:999999999"],
+)
 def test_what_is_no_fault_is_refused(wish: bytes) -> None:
     with pytest.raises(Invalid):
         asked_by(wish)
