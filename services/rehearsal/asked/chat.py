@@ -133,7 +133,7 @@ def draft(request: ChatRequest, served: Served, *, cached_messages: int = 0) -> 
 
 
 def _choices(request: ChatRequest, seed: int, *, room: int) -> list[Choice]:
-    prompt = [part for said in request.messages for part in (said.role.encode(), bytes(said.content))]
+    prompt = [part for said in request.messages for part in (said.role.encode(), said.said)]
     limit = min(request.limit or room, room)
     dice = [roll(prompt, f"{seed}/{request.seed}/{index}") for index in range(request.n or 1)]
     if request.tools or request.response_format is not None:

@@ -9,19 +9,18 @@ from functions.request.admission import ChatMessage
 from functions.request.mistakes import quoted
 from services.rehearsal.asked.checks import UnfitError
 
-Role = Literal["system", "developer", "user", "assistant", "tool", "function"]
 PARTS = frozenset({"text", "image_url", "input_audio", "file", "refusal"})
-LIST, TEXT, NOTHING = b'["n'
+Role = Literal["system", "developer", "user", "assistant", "tool", "function"]
 
 
-class Called(msgspec.Struct, frozen=True):
+class Called(msgspec.Struct, frozen=True, gc=False):
     """A call the assistant made, by its id."""
 
     id: str
 
 
-class Message(ChatMessage, frozen=True):
-    """One message, its content unread."""
+class Message(ChatMessage, frozen=True, gc=False):
+    """One message; content in parts is unread."""
 
     role: Role
     tool_calls: list[Called] | None = None
@@ -42,19 +41,14 @@ class _Words(msgspec.Struct, frozen=True):
     text: str = ""
 
 
-_contents = msgspec.json.Decoder(list[_Part])
-_words = msgspec.json.Decoder(str | list[_Words] | None)
+_part = msgspec.json.Decoder(_Part)
+_words = msgspec.json.Decoder(list[_Words])
 
 
 def check_messages(messages: Sequence[Message]) -> None:
-    """Raises `UnfitError` where a message is none, or a tool speaks that was not called."""
+    """Raises `UnfitError` where a part is none, or a tool speaks that was not called."""
     called: set[str] = set()
     for number, message in enumerate(messages):
-        plain = memoryview(message.content)[0] == TEXT
-        if plain and message.tool_calls is None and message.role != "tool":
-            continue
-        if not plain:
-            _check_content(message, f"messages[{number}].content")
         if message.tool_calls:
             called.update(call.id for call in message.tool_calls)
         if message.role == "tool" and message.tool_call_id not in called:
@@ -62,24 +56,21 @@ def check_messages(messages: Sequence[Message]) -> None:
                 "A message of a tool needs the tool_call_id of a call that an assistant made before it.",
                 f"messages[{number}].tool_call_id",
             )
+        if isinstance(message.content, list):
+            for at, part in enumerate(message.content):
+                _check_part(part, f"messages[{number}].content[{at}]")
 
 
-def _check_content(message: Message, place: str) -> None:
-    content = bytes(message.content)
-    if content[0] == NOTHING:
-        return
-    if content[0] != LIST:
-        raise UnfitError("The content of a message is text, or a list of parts.", place, "invalid_type")
+def _check_part(raw: msgspec.Raw, place: str) -> None:
     try:
-        parts = _contents.decode(content)
+        part = _part.decode(raw)
     except (ValueError, RecursionError) as error:
-        raise UnfitError(f"The parts of the content cannot be read: {error}.", place) from error
-    for number, part in enumerate(parts):
-        if part.type not in PARTS:
-            known = ", ".join(sorted(PARTS))
-            raise UnfitError(f"The type {quoted(part.type)} is none of {known}.", f"{place}[{number}].type")
-        if part.type == "image_url":
-            _check_image(part, f"{place}[{number}].image_url.url")
+        raise UnfitError(f"This part of the content cannot be read: {error}.", place) from error
+    if part.type not in PARTS:
+        known = ", ".join(sorted(PARTS))
+        raise UnfitError(f"The type {quoted(part.type)} is none of {known}.", f"{place}.type")
+    if part.type == "image_url":
+        _check_image(part, f"{place}.image_url.url")
 
 
 def _check_image(part: _Part, place: str) -> None:
@@ -110,10 +101,10 @@ def told_last(messages: Sequence[ChatMessage]) -> str:
 
 def text(message: ChatMessage) -> str:
     """What a message says in words."""
+    if isinstance(message.content, str):
+        return message.content
     try:
-        said = _words.decode(message.content)
+        said = _words.decode(message.said) if message.content else []
     except ValueError:
-        return ""  # neither text nor parts; the answer does without
-    if isinstance(said, list):
-        return " ".join(part.text for part in said if part.text)
-    return said or ""
+        return ""  # no parts; the answer does without
+    return " ".join(part.text for part in said if part.text)

@@ -56,7 +56,7 @@ def drafted(content: object = "Why?", seed: int = 0, cached_messages: int = 0, *
         (asked(tools=[{"type": "custom"}]), 400, "invalid_value", "tools[0].type"),
         (asked(5), 400, "invalid_type", "messages[0].content"),
         (asked([{"type": "video"}]), 400, "invalid_value", "messages[0].content[0].type"),
-        (asked([{"text": 5}]), 400, "invalid_value", "messages[0].content"),
+        (asked([{"text": 5}]), 400, "invalid_value", "messages[0].content[0]"),
         (
             asked([{"type": "image_url", "image_url": {"url": "file:///etc/passwd"}}]),
             400,
