@@ -41,7 +41,7 @@ ODD: dict[str, tuple[dict[str, Any], int, int]] = {
     "an empty text": ({"messages": [{"role": "user", "content": ""}]}, 200, 200),
     "only what the system says": ({"messages": [{"role": "system", "content": "Hello."}]}, 200, 200),
     "tools, and the model knows none": ({"tools": [FUNCTION]}, 400, 200),
-    "a temperature in words": ({"temperature": "hot"}, 400, 200),
+    "a temperature in words": ({"temperature": "hot"}, 400, 400),
     "JSON": ({"response_format": {"type": "json_object"}}, 200, 200),
     "two answers": ({"n": 2}, 200, 200),
     "a field nobody knows": ({"colour": "blue"}, 200, 200),

@@ -27,7 +27,7 @@ MOST_TOP = 20
 Penalty = Annotated[float, msgspec.Meta(ge=-2, le=2)] | None
 
 
-class ChatRequest(msgspec.Struct, frozen=True):
+class ChatRequest(msgspec.Struct, frozen=True, gc=False):
     """The fields of a chat completion that the engine honours or checks; all others are ignored.
 
     `ignore_eos` is vLLM's: the answer is exactly as long as it may be, as load tests want it. What

@@ -34,7 +34,7 @@ class UnfitError(Invalid):
         return Refusal(status=400, problem=Problem(message=str(self), param=self.param, code=self.code))
 
 
-class StreamOptions(msgspec.Struct, frozen=True):
+class StreamOptions(msgspec.Struct, frozen=True, gc=False):
     """OpenAI's `stream_options`."""
 
     include_usage: bool | None = None

@@ -165,6 +165,7 @@ USAGE = {
     "an engine's port below zero": ("engine", "--port", "-1"),
     "an engine's profile": ("engine", "--profile", "none"),
     "an engine's seed": ("engine", "--seed", "x"),
+    "an engine's pace": ("engine", "--tokens-per-s", "0"),
     "an engine's log": ("engine", "--log", "/"),
     "an engine nowhere": ("engine", "--host", ""),
     "a platform's port": ("up", "--port", "65536"),
