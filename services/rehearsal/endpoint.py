@@ -54,7 +54,8 @@ class Endpoint:
 
     def __init__(self, options: Options, stage: Stage, *, run: str) -> None:
         self._stage = stage
-        self._names = (f"{run}-{number}" for number in count(1))
+        self._run = run
+        self._numbers = count(1)
         self._served = Served(
             model=options.model, context=options.context, created=int(stage.now()), seed=options.seed
         )
@@ -117,7 +118,7 @@ class Endpoint:
         if isinstance(plan, Refusal):
             (refuse_barely if plan.problem.code == CODE else refuse)(reply, plan)
             return
-        name = f"{kind}-{next(self._names)}"
+        name = f"{kind}-{self._run}-{next(self._numbers)}"
         try:
             made, writer, stream, on_first = make(request, name, int(self._stage.now()))
         except UnfitError as error:

@@ -11,6 +11,7 @@ from random import Random
 from events.words import Invalid
 
 MOST_TIMES = 1000
+MOST_WORK = 100_000  # places looked at for one text
 PLAIN = "abcdefghijklmnopqrstuvwxyz0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ_-. @:/+#,;!?'()%&=*$~"
 DIGITS = ((48, 57),)
 WORD = ((48, 57), (65, 90), (95, 95), (97, 122))
@@ -284,37 +285,45 @@ def _usual(chars: Chars) -> str:
 
 
 def matches(node: Node, text: str) -> bool:
-    """Whether it is found anywhere in the text, as JSON Schema has it."""
-    return bool(_ends(node, text, frozenset(range(len(text) + 1))))
+    """Whether it is found anywhere in the text. Raises `Invalid` where that takes long."""
+    return bool(_Match(text).ends(node, frozenset(range(len(text) + 1))))
 
 
-def _ends(node: Node, text: str, starts: frozenset[int]) -> frozenset[int]:
-    """Where a match may end that begins at one of `starts`."""
-    match node:
-        case Chars():
-            return frozenset(at + 1 for at in starts if at < len(text) and node.holds(text[at]))
-        case Edge(end):
-            return starts & {len(text) if end else 0}
-        case Row(parts):
-            for part in parts:
-                starts = _ends(part, text, starts)
-            return starts
-        case Either(options):
-            return frozenset().union(*(_ends(option, text, starts) for option in options))
-        case Times(inner, low, high):
-            return _repeated(inner, text, starts, low, high)
+class _Match:
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._left = MOST_WORK
 
+    def ends(self, node: Node, starts: frozenset[int]) -> frozenset[int]:
+        """Where a match may end that begins at one of `starts`."""
+        self._left -= len(starts) + 1
+        if self._left < 0:
+            raise Invalid("A pattern takes too much work; this engine knows simpler ones.")
+        match node:
+            case Chars():
+                text = self._text
+                return frozenset(at + 1 for at in starts if at < len(text) and node.holds(text[at]))
+            case Edge(end):
+                return starts & {len(self._text) if end else 0}
+            case Row(parts):
+                for part in parts:
+                    starts = self.ends(part, starts)
+                return starts
+            case Either(options):
+                return frozenset().union(*(self.ends(option, starts) for option in options))
+            case Times(inner, low, high):
+                return self._repeated(inner, starts, low, high)
 
-def _repeated(node: Node, text: str, starts: frozenset[int], low: int, high: int | None) -> frozenset[int]:
-    for _ in range(low):
-        before, starts = starts, _ends(node, text, starts)
-        if starts == before:
-            break
-    reached = fresh = starts
-    rounds = len(text) + 1 if high is None else min(high - low, len(text) + 1)
-    for _ in range(rounds):
-        if not fresh:
-            break
-        fresh = _ends(node, text, fresh) - reached
-        reached |= fresh
-    return reached
+    def _repeated(self, node: Node, starts: frozenset[int], low: int, high: int | None) -> frozenset[int]:
+        for _ in range(low):
+            before, starts = starts, self.ends(node, starts)
+            if starts == before:
+                break
+        reached = fresh = starts
+        rounds = len(self._text) + 1 if high is None else min(high - low, len(self._text) + 1)
+        for _ in range(rounds):
+            if not fresh:
+                break
+            fresh = self.ends(node, fresh) - reached
+            reached |= fresh
+        return reached

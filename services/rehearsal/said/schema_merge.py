@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from services.rehearsal.said.schema import Schema, same, types
+from services.rehearsal.said.schema import Schema, canonical, types
 
 
 def merged(schemas: Sequence[Schema]) -> Schema:
@@ -33,7 +33,8 @@ def _types(one: Any, other: Any) -> list[str]:
 
 
 def _values(one: list[Any], other: list[Any]) -> list[Any]:
-    return [value for value in one if any(same(value, also) for also in other)]
+    also = {canonical(value) for value in other}
+    return [value for value in one if canonical(value) in also]
 
 
 def _named(one: dict[str, Schema], other: dict[str, Schema]) -> dict[str, Schema]:

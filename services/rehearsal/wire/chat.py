@@ -151,13 +151,14 @@ def _object(named: bytes, choices: bytes, draft: Draft) -> bytes:
 
 
 def _whole(index: int, choice: Choice, logprobs: bytes) -> bytes:
-    said = b'"content":"%b"' % b"".join(choice.tokens)
+    before, said, after = b'"', b"".join(choice.tokens), b'"'
     if choice.calls:
         calls = b",".join(_call(choice, number) for number in range(len(choice.calls)))
-        said = b'"content":null,"tool_calls":[%b]' % calls
+        before, said, after = b'null,"tool_calls":[', calls, b"]"
     return (
-        b'{"index":%d,"message":{"role":"assistant",%b,"refusal":null},'
-        b'"logprobs":%b,"finish_reason":"%b"}' % (index, said, logprobs, choice.finish.encode())
+        b'{"index":%d,"message":{"role":"assistant","content":%b%b%b,"refusal":null},'
+        b'"logprobs":%b,"finish_reason":"%b"}'
+        % (index, before, said, after, logprobs, choice.finish.encode())
     )
 
 

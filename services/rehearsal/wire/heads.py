@@ -1,5 +1,7 @@
 """What all answers have in common: their header lines, their usage, and how they are refused."""
 
+from functools import lru_cache
+
 import msgspec
 
 from events.words import Refusal
@@ -29,8 +31,13 @@ def name(served: Served, id: str, created: int) -> bytes:
     return b'"id":"%b","created":%d,"model":%b,"system_fingerprint":"rehearsal"' % (
         id.encode(),
         created,
-        msgspec.json.encode(served.model),
+        _spelled(served.model),
     )
+
+
+@lru_cache(maxsize=16)
+def _spelled(model: str) -> bytes:
+    return msgspec.json.encode(model)
 
 
 def refuse(reply: Reply, refusal: Refusal) -> None:

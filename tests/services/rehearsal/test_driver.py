@@ -105,9 +105,9 @@ async def test_a_sequence_that_fails_stops_no_other() -> None:
     def fail() -> None:
         raise RuntimeError("no room on the disk")
 
-    moving.join(Watched(goal=1, then=fail))
     other = Watched(goal=5)
     moving.join(other)
+    moving.join(Watched(goal=1, then=fail))  # last: a join does what is due, and would meet the failure
     await other.done
     loop.set_exception_handler(None)
     assert ["no room on the disk"] == told

@@ -60,3 +60,8 @@ def test_what_is_not_known_is_refused(pattern: str) -> None:
 )
 def test_no_pattern_takes_for_ever(pattern: str) -> None:
     matches(parse(pattern), "a" * 60 + "!")
+
+
+def test_a_pattern_that_would_take_long_is_refused() -> None:
+    with pytest.raises(Invalid, match="too much work"):
+        matches(parse("((a{1000}){3}b?){3}"), "a" * 10_000)
