@@ -126,7 +126,8 @@ class Endpoint:
             return
         attempt = call.header(b"x-penstock-attempt").decode("latin-1")
         part = Part(id=name, attempt=attempt, draft=made, writer=writer, stream=stream)
-        Answer(self._stage, part, reply, plan.interruptions(made.total), on_first).begin()
+        disturbing = () if plan is UNDISTURBED else plan.interruptions(made.total)
+        Answer(self._stage, part, reply, disturbing, on_first).begin()
 
     def _plan(self, call: Call) -> Plan | Refusal:
         """What is to happen to a request that can be read; mostly nothing but its answer."""
@@ -142,7 +143,8 @@ class Endpoint:
 
     def _chat(self, request: chat.ChatRequest, name: str, created: int) -> Made:
         keys = self._prefixes.keys(request.messages)
-        made = chat.draft(request, self._served, cached_messages=self._prefixes.match(keys))
+        known = self._prefixes.match(keys) if keys else 0
+        made = chat.draft(request, self._served, cached_messages=known)
         writer = chat_writer(request, made, self._served, id=name, created=created)
         return made, writer, request.stream is True, partial(self._prefixes.remember, keys) if keys else None
 

@@ -142,13 +142,13 @@ def _choices(request: ChatRequest, seed: int, *, room: int) -> list[Choice]:
 
 
 def _prose(request: ChatRequest, dice: bytes, limit: int) -> Choice:
-    by_tool = request.messages[-1].role == "tool"
+    echo, by = shortened(said_last(request.messages)), "You"
+    if request.messages[-1].role == "tool":
+        echo, by = shortened(told_last(request.messages), MOST_TOLD), "The tool"
     return compose(
         dice,
-        echo=shortened(told_last(request.messages), MOST_TOLD)
-        if by_tool
-        else shortened(said_last(request.messages)),
-        by="The tool" if by_tool else "You",
+        echo=echo,
+        by=by,
         limit=limit,
         endless=request.ignore_eos,
         stop=request.stops,

@@ -45,8 +45,6 @@ class Plan(Record):
 
     def interruptions(self, total: int) -> Iterable[Interruption]:
         """As they strike an answer of `total` tokens."""
-        if self is UNDISTURBED:
-            return ()
         return [part.interruption(total) for part in (self.hold, self.fault) if part is not None]
 
 
