@@ -31,6 +31,7 @@ from services.runtime.stores import open_local
 # On the bus of one process no app can listen: answers are read by their id, and never lie there in clear.
 SUBSCRIPTIONS = tuple(one for one in subscriptions() if one.consumer != "delivery")
 CONFIG_LOOK_S = 5.0
+GATHERS_S = {"usage-recorded-v1.metering": 0.05}  # nobody waits for the sums
 
 log = logging.getLogger("penstock.local")
 
@@ -195,5 +196,6 @@ class Consumers:
             self._handlers[subscription.consumer],
             source=f"/functions/{subscription.consumer}",
             decode=decode,
+            gathers_s=GATHERS_S.get(subscription.name, 0.0),
         )
         self._workers.start(consumer.run(), subscription.name)
