@@ -15,6 +15,7 @@ from services.requests.waiters import Waiters
 from services.router.order import Deadlines
 from services.runtime.settings import Settings
 from services.runtime.stores import Stores
+from services.usage.apart import StartsApart
 from services.usage.recorder import REFUSE, SERVE, Lingers, UsageRecorder
 
 LOCAL_LINGERS = Lingers()
@@ -65,8 +66,10 @@ class Process:
             started_s=usual.started_s if settings.started_linger_s is None else settings.started_linger_s,
             other_s=usual.other_s if settings.usage_linger_s is None else settings.usage_linger_s,
             pages_in_flight=usual.pages_in_flight,
+            apart=usual.apart,
         )
-        return UsageRecorder(
+        recorder = StartsApart if usual.apart else UsageRecorder
+        return recorder(
             self.publisher,
             producer=self.producer,
             source=source,

@@ -136,7 +136,8 @@ class Settings(Record):
         Annotated[float, Meta(ge=0, le=1)] | None,
         Meta(
             description="How long the record of a start waits for others; answers wait for it. "
-            "Unset: 0.002 on SQLite, 0.1 on Pub/Sub, where every page costs money."
+            "Unset: 0.002 on SQLite, 0.1 on Pub/Sub, where every page costs money and two pages of starts "
+            "are at least so far apart."
         ),
     ] = None
     usage_linger_s: Annotated[

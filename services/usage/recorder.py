@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import math
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -35,12 +36,14 @@ class Waiter(Protocol):
 class Lingers:
     """How long a record may wait for company, in seconds, and how many pages may be on their way at once.
 
-    They are the bus adapter's: small where a page is cheap, larger where every page costs money.
+    They are the bus adapter's: small where a page is cheap, larger where every page costs money. There,
+    starts also go `apart` from other records (see `StartsApart`).
     """
 
     started_s: float = 0.002
     other_s: float = 0.020
     pages_in_flight: int = 1
+    apart: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +87,7 @@ class UsageRecorder:
         self._entries: list[Entry] = []
         self._waited_for = False  # somebody waits for one of the entries
         self._due = 0.0
+        self._sealed_at = -math.inf
         self._timer: asyncio.TimerHandle | None = None
         self._wanted = False  # the page is due but as many as may be are on their way
         self._publishing: set[asyncio.Task[None]] = set()
@@ -146,6 +150,7 @@ class UsageRecorder:
         if len(self._publishing) >= self._lingers.pages_in_flight:
             self._wanted = True
             return
+        self._sealed_at = self._loop.time()
         taken, self._entries = self._entries[:MAX_RECORDS], self._entries[MAX_RECORDS:]
         # While a publish was slow, more than fit may have come.
         self._wanted = self._waited_for = bool(self._entries)
