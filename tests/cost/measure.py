@@ -19,22 +19,28 @@ from services.adapters.firestore.ledger import FirestoreUsageLedger
 from services.adapters.firestore.requests import FirestoreRequests
 from services.runtime.process import utc_now
 from tests.cost.counts import Counts, less, published, scaled, together
+from tests.cost.edge import Edge
 from tests.cost.load import Sent, body
 from tests.cost.results import ByPart, Idle, Measured, Pages, by_part, pages_of
 from tests.cost.site import PATIENCE_S, Site, until
 from tests.support.pubsub_sink import PubSubSink, serving
 
 PUSHES_AT_ONCE = 4
+STARTED_S = 3.0  # within them a router has read what it reads at its start
 GONE_AFTER = timedelta(days=3)  # by then whatever was kept of a request is deleted
 ROOT = Path(__file__).parents[2]
 BATCH = 100
+# Read by every process again and again, and for no request.
+POLLED = ("reads config", "reads ring", "reads generations")
 # No load of requests; a backup costs what is exported, not operations on documents.
 LEFT_OUT = ("take-backup",)
 
 
 async def idle(site: Site, seconds: float) -> Idle:
     """A platform with one router that nobody asks, for a while; then each job once."""
-    async with site.router():
+    before = site.counted()
+    async with _routers(site, "", 1, []):
+        start = _since(before, site.counted()).get("router", {})
         before = site.counted()
         await asyncio.sleep(seconds)
         polls = _since(before, site.counted(), 1 / seconds)
@@ -45,7 +51,7 @@ async def idle(site: Site, seconds: float) -> Idle:
                 await site.run_job(job.name)
                 ran_s = time.monotonic() - began
                 jobs[job.name] = _without(_since(before, site.counted()), polls, ran_s)
-    return Idle(polls=polls, jobs=jobs)
+    return Idle(start=start, polls=polls, jobs=jobs)
 
 
 class Period:
@@ -63,7 +69,11 @@ class Period:
         found = _without(found, self._idle.polls, time.monotonic() - self._began)
         for job in jobs:
             found = _without(found, self._idle.jobs[job], 1.0)
-        return {part: {name: n for name, n in counts.items() if n} for part, counts in found.items()}
+        return {part: _own(counts) for part, counts in found.items()}
+
+
+def _own(counts: dict[str, float]) -> dict[str, float]:
+    return {name: number for name, number in counts.items() if number and name not in POLLED}
 
 
 def _since(before: dict[str, Counts], after: dict[str, Counts], factor: float = 1.0) -> ByPart:
@@ -89,10 +99,13 @@ async def synchronous(
     `sink`: what the routers publish goes to a server that keeps it, because the emulator cannot carry so
     much; afterwards it is pushed to the functions.
     """
-    billed, period = await site.billed(), Period(site, anyway)
-    requests: list[Any] = []
+    billed, requests = await site.billed(), list[Any]()
     async with _sink(requests, wanted=sink) as address:
-        sent = await _load(site, address, rate, seconds, routers, tenants, requests)
+        async with _routers(site, address, routers, site.keys[:tenants]) as made:
+            period = Period(site, anyway)
+            sent = await _load(made, site.keep_keys(tenants), rate, seconds)
+        # At their end they publish all they have.
+        requests += [request for _, edge in made for request in edge.published]
     if sink:
         await _push(site, requests)
     await until(lambda: _reached(site, billed + sent.answered), "every answer is billed")
@@ -126,28 +139,36 @@ async def _sink(requests: list[Any], *, wanted: bool) -> AsyncIterator[str]:
         yield sink.address
 
 
-async def _load(
-    site: Site, pubsub: str, rate: float, seconds: float, routers: int, tenants: int, requests: list[Any]
-) -> Sent:
-    """The routers live as long as the load; at their end they publish all they have."""
+@asynccontextmanager
+async def _routers(
+    site: Site, pubsub: str, number: int, keys: Sequence[str]
+) -> AsyncIterator[list[tuple[int, Edge]]]:
+    """Routers that have read what they read at their start, and these keys."""
     async with AsyncExitStack() as stack:
-        made = [await stack.enter_async_context(site.router(pubsub)) for _ in range(routers)]
-        ports = [str(port) for port, _ in made]
-        keys = site.keep_keys(tenants)
-        command = (
-            "-m",
-            "tests.cost.load",
-            *ports,
-            "--keys",
-            str(keys),
-            f"--rate={rate}",
-            f"--seconds={seconds}",
-        )
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-P", *command, cwd=ROOT, stdout=asyncio.subprocess.PIPE
-        )
-        output, _ = await process.communicate()
-    requests += [request for _, edge in made for request in edge.published]
+        made = [await stack.enter_async_context(site.router(pubsub)) for _ in range(number)]
+        await asyncio.gather(*(asyncio.to_thread(_greet, port, keys) for port, _ in made))
+        await asyncio.sleep(STARTED_S)
+        yield made
+
+
+def _greet(port: int, keys: Sequence[str]) -> None:
+    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE_S)) as connection:
+        for key in keys:
+            connection.request("GET", "/v1/models", headers={"authorization": f"Bearer {key}"})
+            answer = connection.getresponse()
+            answer.read()
+            assert answer.status == 200, answer.status
+
+
+async def _load(routers: Sequence[tuple[int, Edge]], keys: Path, rate: float, seconds: float) -> Sent:
+    ports = [str(port) for port, _ in routers]
+    options = ("--keys", str(keys), f"--rate={rate}", f"--seconds={seconds}")
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-P", "-m", "tests.cost.load", *ports, *options),
+        cwd=ROOT,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    output, _ = await process.communicate()
     return msgspec.json.decode(output, type=Sent)
 
 
@@ -201,7 +222,9 @@ async def queued(site: Site, anyway: Idle, rate: float, number: int, *, posted: 
     """
     billed = await site.billed()
     async with AsyncExitStack() as stack:
-        port = (await stack.enter_async_context(site.router()))[0] if posted else 0
+        keys = site.keys[: len(site.ingesting)]
+        made = await stack.enter_async_context(_routers(site, "", int(posted), keys))
+        port = made[0][0] if posted else 0
         period = Period(site, anyway)
         took_s = await _hand_in(site, rate, number, port)
         await until(lambda: _reached(site, billed + number), "every request is answered and billed")

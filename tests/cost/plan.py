@@ -70,7 +70,7 @@ FULL = Plan(
 )
 QUICK = Plan(
     idle_s=11,
-    synchronous=(Synchronous(rate=5, seconds=2, sink=False), Synchronous(rate=200, seconds=3)),
+    synchronous=(Synchronous(rate=5, seconds=2, sink=False), Synchronous(rate=100, seconds=5)),
     queued=(Queued(rate=5, number=6), Queued(rate=5, number=6, posted=True)),
 )
 

@@ -165,7 +165,10 @@ def _runs_a_day(name: str) -> int:
 
 def _reading(run: Run) -> str:
     documents, lines = run.reading_usage
-    return f"One `penstock usage` that shows {lines:,} lines reads {documents:,} documents."
+    return (
+        f"A router's start reads {_named(run.idle.start, (READS,))}, and each key once that it is shown. "
+        f"One `penstock usage` that shows {lines:,} lines reads {documents:,} documents."
+    )
 
 
 def _prices() -> str:

@@ -47,10 +47,11 @@ class Measured(Struct, frozen=True, kw_only=True):
 
 
 class Idle(Struct, frozen=True, kw_only=True):
-    """What is done where nobody asks anything: `polls` by part in one second, `jobs` by job and part in
-    one run each.
+    """What is done where nobody asks anything: `start` by a router that starts, `polls` by part in one
+    second, `jobs` by job and part in one run each.
     """
 
+    start: dict[str, float]
     polls: ByPart
     jobs: dict[str, ByPart]
 
