@@ -187,7 +187,7 @@ def _problems(rows: Iterable[Measured]) -> list[str]:
 
 
 def _figure(number: float) -> str:
-    return f"{number:.3f}" if number < 10 else f"{number:,.1f}"
+    return f"{number:.3f}".rstrip("0").rstrip(".") if number < 10 else f"{number:,.0f}"
 
 
 def _money(number: float) -> str:

@@ -41,6 +41,7 @@ STARTS_WITHIN_S = 120.0
 ENDS_WITHIN_S = 15.0
 LOOK_EVERY_S = 0.3
 PATIENCE_S = 180.0
+LOOKING_ON = firestore.Patience(attempt_s=30.0, total_s=60.0)  # the sums of many tenants are many documents
 
 
 class Site:
@@ -64,7 +65,7 @@ class Site:
         self._make_edge = await self._stack.enter_async_context(edges(self._firestore, self._pubsub))
         api = firestore.connect(self._firestore)
         self._stack.push_async_callback(firestore.close, api)
-        self.database = firestore.Database.on_emulator(api, PROJECT)
+        self.database = firestore.Database.on_emulator(api, PROJECT, patience=LOOKING_ON)
         self.ledger = FirestoreUsageLedger(self.database, utc_now)
         await self._configure(profile)
         await self._admit(tenants)
@@ -182,7 +183,7 @@ class Site:
         """The database, so that it is counted what is done there."""
         api = firestore.connect(edge.address)
         self._stack.push_async_callback(firestore.close, api)
-        return firestore.Database.on_emulator(api, PROJECT)
+        return firestore.Database.on_emulator(api, PROJECT, patience=LOOKING_ON)
 
     def keep_keys(self, number: int) -> Path:
         """A file with the keys of the first tenants."""
