@@ -166,7 +166,8 @@ def _runs_a_day(name: str) -> int:
 def _reading(run: Run) -> str:
     documents, lines = run.reading_usage
     return (
-        f"A router's start reads {_named(run.idle.start, (READS,))}, and each key once that it is shown. "
+        f"A router's start reads {_named(run.idle.start, (READS,)).replace('reads ', '')}, and each key once "
+        "that it is shown. "
         f"One `penstock usage` that shows {lines:,} lines reads {documents:,} documents."
     )
 
@@ -187,7 +188,8 @@ def _problems(rows: Iterable[Measured]) -> list[str]:
 
 
 def _figure(number: float) -> str:
-    return f"{number:.3f}".rstrip("0").rstrip(".") if number < 10 else f"{number:,.0f}"
+    shown = f"{number:.3f}" if number < 10 else f"{number:,.1f}"
+    return shown.rstrip("0").rstrip(".")
 
 
 def _money(number: float) -> str:
