@@ -26,7 +26,7 @@ class EngineCall:
         self._done: asyncio.Future[EngineAnswer | Failure] = asyncio.get_running_loop().create_future()
         self._progress = asyncio.Event()  # it was sent, or failed before
         self._status = 0
-        self._headers: Headers = []
+        self._headers: Headers = {}
         self._parts: list[bytes] = []
         self._size = 0
         self._flight: Flight | None = None

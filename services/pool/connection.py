@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, cast
 
 import httptools
 
-from services.pool.flight import Failure, Flight, Headers
+from services.pool.flight import Failure, Flight, value_of
 
 if TYPE_CHECKING:
     from services.pool.replica import Replica
@@ -141,12 +141,11 @@ class Connection(asyncio.Protocol):
                 self._replica.failed(self._flight.began)
             elif self._replica.failures or self._replica.aside_until:
                 self._replica.recovered()
-            headers: Headers = [(name.lower(), value) for name, value in self._fields.items()]
-            self._flight.receiver.responded(status, headers)
+            self._flight.receiver.responded(status, self._fields.copy())
 
     def _framed(self) -> bool:
         """Whether the protocol tells where the body ends; else the close does."""
-        return any(name.lower() in (b"content-length", b"transfer-encoding") for name in self._fields)
+        return any(value_of(self._fields, name) for name in (b"content-length", b"transfer-encoding"))
 
     def on_body(self, data: bytes) -> None:
         """Called by httptools."""

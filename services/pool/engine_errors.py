@@ -4,7 +4,7 @@ import msgspec
 
 from events.words import Problem, Refusal, server_problem
 from functions.request.mistakes import clipped
-from services.pool.flight import Headers
+from services.pool.flight import Headers, value_of
 
 MAX_WORDS = 1000  # characters of an engine's own words; some repeat the whole request
 
@@ -54,7 +54,5 @@ def _read(body: bytes) -> _Error:
 
 def asked_pause_s(headers: Headers) -> int | None:
     """The seconds an engine asks its callers to wait; None where it does not say."""
-    for name, value in headers:
-        if name == b"retry-after" and value.isdigit():
-            return min(int(value), 3600)
-    return None
+    value = value_of(headers, b"retry-after") or b""
+    return min(int(value), 3600) if value.isdigit() else None

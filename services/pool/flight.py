@@ -10,7 +10,15 @@ if TYPE_CHECKING:
     from services.pool.connection import Connection
     from services.pool.replica import Replica
 
-Headers = list[tuple[bytes, bytes]]
+Headers = dict[bytes, bytes]  # by name as the engine writes it; the first of the same twice counts
+
+
+def value_of(headers: Headers, name: bytes) -> bytes | None:
+    """A header by its name in lower case, however the engine writes it."""
+    value = headers.get(name) or headers.get(name.title())  # nearly always
+    if value is None:
+        value = next((found for written, found in headers.items() if written.lower() == name), None)
+    return value
 
 
 class Failure(Record):
@@ -35,7 +43,7 @@ class Receiver(Protocol):
         """The request was written to a connection: the engine may be working on it."""
 
     def responded(self, status: int, headers: Headers) -> None:
-        """The response's head arrived; header names are lower case, the first of the same twice counts."""
+        """The response's head arrived."""
 
     def received(self, data: bytes) -> None:
         """A piece of its body arrived, transfer coding removed."""

@@ -7,7 +7,7 @@ from events.usage import Outcome, Progress
 from events.words import Problem, Refusal, Usage, attempt_id, server_problem
 from services.front.limits import FULL
 from services.pool.engine_errors import asked_pause_s, refusal_of
-from services.pool.flight import Failure, Flight, Headers
+from services.pool.flight import Failure, Flight, Headers, value_of
 from services.pool.replica import Replica
 from services.pool.sse import estimate_output, read_answer
 from services.pool.stream import EventStream
@@ -73,7 +73,7 @@ class Attempt:
         self._unsaved = 0  # records that must be durable before the client sees anything
         self._flight: Flight | None = None
         self._status = 0
-        self._headers: Headers = []
+        self._headers: Headers = {}
         self.stream: EventStream | None = None  # where the engine answers with events
         self._parts: list[bytes] = []  # of an answer in one piece; of a stream what may not be seen yet
         self.answer = b""  # in one piece, once it is whole
@@ -350,7 +350,4 @@ class Attempt:
 
 
 def _tells_events(headers: Headers) -> bool:
-    for name, value in headers:
-        if name == b"content-type":
-            return value.startswith(b"text/event-stream")
-    return False
+    return (value_of(headers, b"content-type") or b"").startswith(b"text/event-stream")

@@ -9,7 +9,7 @@ from tests.support.wire import completion, problem, usage
 
 
 def answered(status: int, body: bytes = b"", **headers: str) -> EngineAnswer:
-    named = [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
+    named = {name.replace("_", "-").encode(): value.encode() for name, value in headers.items()}
     return EngineAnswer(status, named, body)
 
 

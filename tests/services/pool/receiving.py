@@ -12,9 +12,9 @@ from tests.support.client import PATIENCE_S
 class Heard:
     """A `Receiver`; `news` are the names of what it heard, in order, pieces of a body told once."""
 
-    news: list[str] = field(default_factory=list)
+    news: list[str] = field(default_factory=dict)
     status: int = 0
-    headers: Headers = field(default_factory=list)
+    headers: Headers = field(default_factory=dict)
     body: bytes = b""
     failure: Failure | None = None
     at_end: Callable[[], object] = lambda: None

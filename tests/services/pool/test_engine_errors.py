@@ -9,7 +9,7 @@ from tests.support.wire import problem
 @pytest.mark.parametrize("status", [400, 413, 422])
 def test_a_callers_own_mistake_is_told_in_the_engines_words(status: int) -> None:
     body = problem("temperature must be at most 2.", code="bad_value", param="temperature")
-    refusal = refusal_of(status, [], body, "gemma")
+    refusal = refusal_of(status, {}, body, "gemma")
 
     assert status == refusal.status
     assert ("temperature must be at most 2.", "invalid_request_error", "bad_value", "temperature") == (
@@ -37,12 +37,12 @@ WORDS = {
 
 @pytest.mark.parametrize(("body", "message"), WORDS.values(), ids=WORDS)
 def test_an_error_is_read_in_every_shape_engines_give_it(body: bytes, message: str) -> None:
-    assert message == refusal_of(400, [], body, "gemma").problem.message
+    assert message == refusal_of(400, {}, body, "gemma").problem.message
 
 
 @pytest.mark.parametrize("status", [401, 403, 404, 405, 409, 418, 500, 501, 502, 504, 529, 301, 204])
 def test_every_other_error_is_ours_and_keeps_the_inside_to_itself(status: int) -> None:
-    refusal = refusal_of(status, [], problem("CUDA out of memory at 0x7f"), "gemma")
+    refusal = refusal_of(status, {}, problem("CUDA out of memory at 0x7f"), "gemma")
 
     assert (502, "engine_error", "server_error") == (
         refusal.status,
@@ -54,20 +54,19 @@ def test_every_other_error_is_ours_and_keeps_the_inside_to_itself(status: int) -
 
 
 RETRY_AFTER = {
-    "none": ([], 1),
-    "seconds": ([(b"retry-after", b"7")], 7),
-    "too long": ([(b"retry-after", b"999999")], 3600),
-    "a date": ([(b"retry-after", b"Wed, 21 Oct 2026 07:28:00 GMT")], 1),
-    "negative": ([(b"retry-after", b"-5")], 1),
-    "nonsense": ([(b"retry-after", b"\xb2")], 1),
+    "none": ({}, 1),
+    "as most engines write it": ({b"Retry-After": b"7"}, 7),
+    "seconds": ({b"retry-after": b"7"}, 7),
+    "too long": ({b"retry-after": b"999999"}, 3600),
+    "a date": ({b"retry-after": b"Wed, 21 Oct 2026 07:28:00 GMT"}, 1),
+    "negative": ({b"retry-after": b"-5"}, 1),
+    "nonsense": ({b"retry-after": b"\xb2"}, 1),
 }
 
 
 @pytest.mark.parametrize("status", [429, 503])
 @pytest.mark.parametrize(("headers", "seconds"), RETRY_AFTER.values(), ids=RETRY_AFTER)
-def test_a_busy_engine_says_when_to_come_back(
-    status: int, headers: list[tuple[bytes, bytes]], seconds: int
-) -> None:
+def test_a_busy_engine_says_when_to_come_back(status: int, headers: dict[bytes, bytes], seconds: int) -> None:
     refusal = refusal_of(status, headers, b"", "gemma")
 
     assert (status, "engine_busy", seconds) == (refusal.status, refusal.problem.code, refusal.retry_after_s)
@@ -75,6 +74,6 @@ def test_a_busy_engine_says_when_to_come_back(
 
 def test_an_engine_that_repeats_the_whole_request_is_cut_short() -> None:
     body = problem("x" * 10**6, code="y" * 10**6, param="z" * 10**6)
-    told = refusal_of(400, [], body, "gemma").problem
+    told = refusal_of(400, {}, body, "gemma").problem
 
     assert len(told.message) + len(told.code or "") + len(told.param or "") < 2000
