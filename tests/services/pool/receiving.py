@@ -12,7 +12,7 @@ from tests.support.client import PATIENCE_S
 class Heard:
     """A `Receiver`; `news` are the names of what it heard, in order, pieces of a body told once."""
 
-    news: list[str] = field(default_factory=dict)
+    news: list[str] = field(default_factory=list)
     status: int = 0
     headers: Headers = field(default_factory=dict)
     body: bytes = b""
