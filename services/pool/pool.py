@@ -25,6 +25,13 @@ class Pool:
         """The replica to call next, but for those `tried` already; None where the backend has no other."""
         return self._picker.pick(self._directories[backend].replicas(), tried)
 
+    def is_out(self, backend: str) -> bool:
+        """Whether all its replicas are put aside, and none is due for a trial."""
+        for replica in self._directories[backend].replicas():
+            if not replica.aside_until or replica.aside_until <= replica.now():
+                return False
+        return True
+
     def replicas(self, backend: str) -> Sequence[Replica]:
         """Those of a backend that may be called now."""
         return self._directories[backend].replicas()

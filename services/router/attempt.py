@@ -89,12 +89,6 @@ class Attempt:
         if self.phase != "over":
             self._flight = flight
 
-    def elsewhere(self, replica: Replica) -> None:
-        """Calls another engine; the first was not reached."""
-        self.cancel()
-        self.last_at = self._all.clock()
-        self.fly(replica)
-
     # --- the engine's side
 
     def sent(self) -> None:

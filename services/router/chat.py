@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 from functools import partial
 
-from events.config import Config
+from events.config import Config, Place
 from events.words import ApiKey, Problem, Refusal, Unavailable, server_problem
 from functions.request.admission import CHAT, Admitted, admit
 from functions.request.mistakes import clipped
@@ -17,6 +17,7 @@ from services.router.gate import Gate, token_of
 from services.router.order import REHEARSAL, Order
 from services.router.routes import Routes
 from services.router.tape import Tape
+from services.router.way import Way
 from services.wire.errors import error_body, error_fields
 from services.wire.fields import Fields, field
 from services.wire.ids import request_id
@@ -42,6 +43,7 @@ class Chat:
         self._exchanges = exchanges
         self._cache = cache
         self._routes = routes or Routes(config=config)
+        self._told: dict[str, dict[str, Fields]] = {}  # by model and backend
         self._fetching: set[asyncio.Task[None]] = set()
 
     def __call__(self, call: Call, reply: Reply) -> None:
@@ -96,35 +98,48 @@ class Chat:
         told: Fields = b"",
         tape: Tape | None = None,
     ) -> None:
-        config, pool = self._config(), self._pool()
-        route = self._routes.first(admitted, key.tenant)
-        if isinstance(route, Refusal):
-            self._refuse(route, reply)
+        places = self._routes.places(admitted, key.tenant)
+        if isinstance(places, Refusal):
+            self._refuse(places, reply)
             return
-        replica = pool.pick(route.backend)
-        if replica is None:
+        ordered = partial(self._order, request_id(), key, admitted, call, told)
+        way = Way(self._pool(), map(ordered, places))
+        if not way.begin():
             problem = server_problem(f"{admitted.model} has no engine right now.", "engine_unavailable")
             self._refuse(Refusal(status=503, problem=problem, retry_after_s=5), reply)
             return
-        name, parent = request_id(), call.headers.get(b"traceparent")
-        reply_fields = b"x-request-id: %b\r\n%b" % (name.encode(), told)
-        if config.backends[route.backend].rehearsal:
+        self._exchanges.begin(way, reply, tape)
+
+    def _order(
+        self, name: str, key: ApiKey, admitted: Admitted, call: Call, told: Fields, place: Place
+    ) -> Order:
+        """The request as it is done at this place."""
+        config, parent = self._config(), call.headers.get(b"traceparent")
+        reply_fields = b"x-request-id: %b\r\n%b%b" % (name.encode(), self._route_of(place), told)
+        if config.backends[place.backend].rehearsal:
             reply_fields += REHEARSAL
-        order = Order(
+        return Order(
             request_id=name,
             key=key,
-            model=route.model,
-            backend=route.backend,
+            model=place.model,
+            backend=place.backend,
             path=CHAT,
-            body=for_engine(call.body, admitted, route.served_as),
+            body=for_engine(call.body, admitted, place.served_as),
             stream=admitted.stream,
             wants_usage=admitted.wants_usage,
             input_estimate=admitted.input_estimate,
             fields=b"traceparent: %b\r\n" % parent if parent else b"",
             reply_fields=reply_fields,
-            deadlines=self._exchanges.deadlines.of(config.models[route.model]),
+            deadlines=self._exchanges.deadlines.of(config.models[place.model]),
         )
-        self._exchanges.begin(order, pool, replica, reply, tape)
+
+    def _route_of(self, place: Place) -> Fields:
+        """The header line that tells the place."""
+        route = self._told.get(place.model, {}).get(place.backend)
+        if route is None:
+            route = field("x-penstock-route", f"{place.model}@{place.backend}")
+            self._told.setdefault(place.model, {})[place.backend] = route
+        return route
 
     def _refuse(self, refusal: Refusal, reply: Reply) -> None:
         self._exchanges.metrics.refused(refusal.status, refusal.problem.code or "")

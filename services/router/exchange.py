@@ -6,11 +6,10 @@ from typing import TYPE_CHECKING
 from events.usage import Outcome
 from events.words import Problem, Refusal, server_problem
 from services.front.call import Reply
-from services.pool.pool import Pool
-from services.pool.replica import Replica
 from services.router.attempt import Attempt
-from services.router.order import CONNECT_TIMEOUT, Order
+from services.router.order import CONNECT_TIMEOUT
 from services.router.tape import Tape
+from services.router.way import Way
 from services.wire.errors import error_body, error_event, error_fields
 from services.wire.fields import JSON, Fields
 
@@ -33,23 +32,13 @@ class Exchange:
 
     __slots__ = (
         "_all", "_attempt", "_began", "_failure", "_kept_alive_at", "_number", "_order", "_over", "_paused",
-        "_pausing", "_pool", "_relayed", "_replica", "_replied", "_reply", "_tape", "_tried",
+        "_pausing", "_relayed", "_replied", "_reply", "_tape", "_way",
     )  # fmt: skip
 
-    def __init__(
-        self,
-        exchanges: "Exchanges",
-        order: Order,
-        pool: Pool,
-        replica: Replica,
-        reply: Reply,
-        tape: Tape | None,
-    ) -> None:
+    def __init__(self, exchanges: "Exchanges", way: Way, reply: Reply, tape: Tape | None) -> None:
         self._all = exchanges
-        self._order = order
-        self._pool = pool
-        self._replica = replica
-        self._tried: tuple[Replica, ...] = ()  # could not be reached, or failed
+        self._way = way
+        self._order = way.order
         self._reply = reply
         self._tape = tape  # where the answer may be given again
         self._paused = False  # the client reads too slowly; the front ends that if it lasts
@@ -60,17 +49,17 @@ class Exchange:
         self._pausing: asyncio.TimerHandle | None = None  # before the next attempt
         self._over = False
         self._number = 1
-        self._attempt = Attempt(exchanges, order, self, 1)
+        self._attempt = Attempt(exchanges, way.order, self, 1)
         self._began = self._attempt.began
 
     @property
     def place(self) -> tuple[str, str]:
         """The backend, and the base URL of the replica that is called."""
-        return self._order.backend, self._replica.url
+        return self._order.backend, self._way.replica.url
 
     def begin(self) -> None:
         """Calls the engine."""
-        self._attempt.fly(self._replica)
+        self._attempt.fly(self._way.replica)
 
     # --- the attempt's side
 
@@ -85,7 +74,11 @@ class Exchange:
     def _start_reply(self) -> None:
         if not self._replied:
             self._replied = True
-            self._reply.start(200, self._order.reply_fields + EVENT_STREAM)
+            self._reply.start(200, self._fields() + EVENT_STREAM)
+
+    def _fields(self) -> Fields:
+        fields = self._order.reply_fields
+        return fields if self._number == 1 else b"%bx-penstock-attempts: %d\r\n" % (fields, self._number)
 
     def answered(self) -> None:
         """See `Caller`."""
@@ -100,7 +93,7 @@ class Exchange:
             return
         else:
             self._replied = self._relayed = True
-            self._reply.send(200, self._order.reply_fields + JSON, attempt.answer)
+            self._reply.send(200, self._fields() + JSON, attempt.answer)
         self._end("finished")
 
     def now_billable(self) -> None:
@@ -118,20 +111,27 @@ class Exchange:
 
     def _try_another(self) -> bool:
         """Calls the next replica at once, each once at most; False where there is no other."""
-        self._tried = (*self._tried, self._replica)
-        replica = self._pool.pick(self._order.backend, self._tried)
-        if replica is None:
+        if not self._way.elsewhere():
             return False
-        self._replica = replica
-        self._attempt.elsewhere(replica)
+        self._attempt.cancel()
+        self._take_way()
+        self._attempt.fly(self._way.replica)
         return True
+
+    def _take_way(self) -> None:
+        """The next attempt, maybe at another place; what another model says is not noted for this one."""
+        order, self._order = self._order, self._way.order
+        if self._tape is not None and order.model != self._order.model:
+            self._tape.end("engine_error", self._attempt)
+            self._tape = None
+        self._attempt = Attempt(self._all, self._order, self, self._number)
 
     def stale(self) -> None:
         """See `Caller`: the next attempt has an id of its own, in case the engine did see this one."""
         if self._number > 1:
             self.broke("engine_died", server_problem("The engine keeps hanging up.", "engine_died"))
         else:
-            self._next_attempt("engine_died", self._replica)
+            self._next_attempt("engine_died")
 
     def declined(self, refusal: Refusal, after_s: float | None) -> None:
         """See `Caller`."""
@@ -146,35 +146,34 @@ class Exchange:
         late = every.clock() - self._began > (self._order.deadlines or every.deadlines).total_s
         if late or self._relayed or outcome == "shutdown" or not every.may_retry(self._number):
             return False
-        self._tried = (*self._tried, self._replica)
-        replica = self._pool.pick(self._order.backend, self._tried)
-        pause_s = 0.0 if replica else every.retries.pause_s(self._number, after_s)
-        replica = replica or self._pool.pick(self._order.backend)
-        if replica is None or pause_s is None:
+        if self._way.elsewhere():
+            self._next_attempt(outcome)
+            return True
+        pause_s = every.retries.pause_s(self._number, after_s)
+        if pause_s is None or not self._way.again():
             return False
-        self._next_attempt(outcome, replica, pause_s)
+        self._next_attempt(outcome, pause_s)
         return True
 
-    def _next_attempt(self, outcome: Outcome, replica: Replica, pause_s: float = 0.0) -> None:
+    def _next_attempt(self, outcome: Outcome, pause_s: float = 0.0) -> None:
+        self._all.metrics.retried(self._order.model, outcome)
         self._attempt.end(outcome, self._all.clock(), billed=False)
         if self._number == 1:
             self._all.retrying += 1
         self._number += 1
         self._failure = None
-        self._replica = replica
-        self._attempt = Attempt(self._all, self._order, self, self._number)
-        self._all.metrics.retried(self._order.model, outcome)
+        self._take_way()
         if pause_s:
             self._attempt.phase = "pausing"
             self._pausing = asyncio.get_running_loop().call_later(pause_s, self._fly_after_pause)
         else:
-            self._attempt.fly(replica)
+            self._attempt.fly(self._way.replica)
 
     def _fly_after_pause(self) -> None:
         self._pausing = None
         self._attempt.phase = "connecting"
         self._attempt.last_at = self._all.clock()
-        self._attempt.fly(self._replica)
+        self._attempt.fly(self._way.replica)
 
     def broke(self, outcome: Outcome, problem: Problem) -> None:
         """See `Caller`: another attempt takes its place, or the client is told in-band where it has seen some
@@ -205,7 +204,7 @@ class Exchange:
         if self._replied:
             self._tell(outcome, refusal.problem)
             return
-        fields = self._order.reply_fields + error_fields(refusal)
+        fields = self._fields() + error_fields(refusal)
         self._reply.send(refusal.status, fields, error_body(refusal.problem))
         self._end(outcome)
 

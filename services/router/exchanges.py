@@ -6,13 +6,12 @@ from datetime import datetime
 
 from services.front.call import Reply
 from services.front.limits import Budget
-from services.pool.pool import Pool
-from services.pool.replica import Replica
 from services.router.exchange import Exchange
 from services.router.metrics import Metrics
-from services.router.order import Deadlines, Order
+from services.router.order import Deadlines
 from services.router.retries import Retries
 from services.router.tape import Tape
+from services.router.way import Way
 from services.usage.recorder import UsageRecorder
 
 TICK_S = 0.25
@@ -47,13 +46,11 @@ class Exchanges:
         self.open: set[Exchange] = set()
         self._ticker: asyncio.TimerHandle | None = None
 
-    def begin(
-        self, order: Order, pool: Pool, replica: Replica, reply: Reply, tape: Tape | None = None
-    ) -> None:
-        """Starts the first attempt, at a replica of the pool; the reply is answered in every case. What the
+    def begin(self, way: Way, reply: Reply, tape: Tape | None = None) -> None:
+        """Starts the first attempt, where the way has begun; the reply is answered in every case. What the
         client gets is noted on the `tape`.
         """
-        exchange = Exchange(self, order, pool, replica, reply, tape)
+        exchange = Exchange(self, way, reply, tape)
         self.open.add(exchange)
         reply.listener = exchange
         exchange.begin()

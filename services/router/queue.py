@@ -115,10 +115,10 @@ class RequestQueue:
             terms=self._terms,
             traceparent=traceparent,
         )
-        route = self._routes.first(taken.admitted, key.tenant)
-        if isinstance(route, Refusal):
-            return route
-        routed = replace(document, state="routed", model=route.model, backend=route.backend)
+        places = self._routes.places(taken.admitted, key.tenant)
+        if isinstance(places, Refusal):
+            return places
+        routed = replace(document, state="routed", model=places[0].model, backend=places[0].backend)
         return replace(routed, owed=(owed(routed, routed_event(routed), now, SOURCE),))
 
     async def read(self, tenant: str, name: str, wait_s: float = 0.0) -> RequestDocument | None:

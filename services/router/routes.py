@@ -27,13 +27,13 @@ class Routes:
     lacking: Callable[[], Mapping[str, str]] = _nothing
     may_leave: Callable[[str], bool] = _nobody
 
-    def first(self, admitted: Admitted, tenant: str) -> Place | Refusal:
-        """The place to call first."""
+    def places(self, admitted: Admitted, tenant: str) -> tuple[Place, ...] | Refusal:
+        """The places to call, the best first."""
         plan = self.config().plans.get(admitted.model)
         if plan is not None and plan.plain is not None:
-            return plan.plain
+            return plan.tiers[0]
         choice = self.all(admitted, tenant)
-        return choice if isinstance(choice, Refusal) else choice.places[0]
+        return choice if isinstance(choice, Refusal) else choice.places
 
     def all(self, admitted: Admitted, tenant: str) -> Choice | Refusal:
         """Every place that may be called, in its order, and why the others may not."""

@@ -119,11 +119,16 @@ async def routed(
     budget: int = 2**20,
     stored: StoredCache | None = None,
     cache_wait_s: float = PATIENCE_S,
+    config: Config | None = None,
 ) -> AsyncIterator[Routed]:
-    """A router for the model of some engines, with one key; with a cache if there is one `stored`."""
+    """A router for the model of some engines, with one key; with a cache if there is one `stored`. `config`:
+    instead of the engines.
+    """
     tap, key, keys, held = Tap(), mint(), StoredKeys(), Budget(budget)
     await keys.makes(key)
-    config = Config(backends={"pool": Backend(replicas=engines)}, models={MODEL: Model(backend="pool")})
+    config = config or Config(
+        backends={"pool": Backend(replicas=engines)}, models={MODEL: Model(backend="pool")}
+    )
     pool = Pool(config)
     lingers = Lingers(started_s=0.001, other_s=0.001)
     recorder = UsageRecorder(tap, producer="p", source="/router", lingers=lingers, now=now)

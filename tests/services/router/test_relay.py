@@ -98,7 +98,7 @@ async def test_an_engines_headers_stay_inside(platform: Running, engine: Upstrea
 
     assert 200 == answer.status
     assert REQUEST_ID.fullmatch(answer.headers["x-request-id"])
-    expected = {"date", "x-request-id", "content-type", "connection"}
+    expected = {"date", "x-request-id", "x-penstock-route", "content-type", "connection"}
     expected |= {"cache-control", "transfer-encoding"} if stream else {"content-length"}
     assert expected == set(answer.headers)
     assert "close" == answer.headers["connection"]  # ours: the caller asked for it
