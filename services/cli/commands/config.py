@@ -1,5 +1,6 @@
 """`penstock config`."""
 
+import asyncio
 import difflib
 import sys
 from importlib.resources import files
@@ -126,16 +127,49 @@ def diff(file: Path, exit_code: bool, data_dir: str | None, as_json: bool) -> No
 @click.option(
     "--after", type=click.IntRange(min=0), help="Only if the newest version is still this one (0: none yet)."
 )
+@click.option(
+    "--project", help="A Google Cloud project: write to its Firestore as yourself, no platform has to run."
+)
+@click.option(
+    "--database",
+    envvar="PENSTOCK_DATABASE",
+    show_envvar=True,
+    default="(default)",
+    help="With --project: the Firestore database of the data.",
+)
+@click.option(
+    "--server",
+    envvar="FIRESTORE_EMULATOR_HOST",
+    show_envvar=True,
+    metavar="HOST:PORT",
+    help="With --project: an emulator that stands in for Firestore.",
+)
 @options.data_dir
 @options.json_output
-def apply(file: Path, after: int | None, data_dir: str | None, as_json: bool) -> None:
+def apply(
+    file: Path,
+    after: int | None,
+    project: str | None,
+    database: str,
+    server: str | None,
+    data_dir: str | None,
+    as_json: bool,
+) -> None:
     """Have a running platform serve FILE: at once, as a whole, and after every start from now on.
 
     It is checked before it is accepted. Calls under way end as they began. Every process of a platform on
-    Google Cloud follows within seconds.
+    Google Cloud follows within seconds. There the first document comes before the first process: write it
+    with --project.
     """
     document = read_document(file)
     config_in(document, file)
+    if project is not None:
+        version = _publish(msgspec.json.encode(document), after, project, database, server)
+        if as_json:
+            show.as_json({"version": version, "project": project, "database": database})
+        else:
+            click.echo(f"Version {version} of the configuration lies in {project}, {database}.")
+        return
     where = platform.find(data_dir)
     headers = {} if after is None else {"if-match": f'"{after}"'}
     answered = where.admin("PUT", "/config", msgspec.json.encode(document), headers)
@@ -146,6 +180,13 @@ def apply(file: Path, after: int | None, data_dir: str | None, as_json: bool) ->
     click.echo(f"{version_of(found)} of the configuration is served.".capitalize())
     for backend, lacks in found.lacking.items():
         click.echo(f"{show.plain(backend)} cannot be called: it needs {show.plain(lacks)}.", err=True)
+
+
+def _publish(body: bytes, after: int | None, project: str, database: str, server: str | None) -> int:
+    from services.runtime import cloud_config  # noqa: PLC0415  (Google's client takes a second)
+
+    published = cloud_config.publish(body, after, project=project, database=database, emulator=server)
+    return asyncio.run(published).version
 
 
 def version_of(found: InForce) -> str:
