@@ -82,6 +82,7 @@ class UsageRecorder:
         self._publisher = publisher
         self._source = source
         self._lingers = lingers
+        self._longest_s = max(lingers.started_s, lingers.other_s)
         self._now = now
         self._loop = asyncio.get_running_loop()
         self._entries: list[Entry] = []
@@ -131,9 +132,13 @@ class UsageRecorder:
             self._seal()
 
     def _arm(self, linger_s: float) -> None:
+        if self._wanted:  # they go as soon as a page has arrived
+            return
         if len(self._entries) >= MAX_RECORDS:
             self._seal()
             return
+        if self._timer is not None and linger_s == self._longest_s:
+            return  # it is due before that
         due = self._loop.time() + linger_s
         if self._timer is None or due < self._due:
             if self._timer is not None:
