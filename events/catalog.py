@@ -90,10 +90,16 @@ class Job(Record):
         return f"job-{self.name}"
 
 
+PATIENT = Retry(max_backoff_s=60.0, attempts=100)  # soon again, and for longer than an outage lasts
 REPORT_RETRY = Retry(ack_deadline_s=30, max_backoff_s=10.0, attempts=5)  # soon the next report says more
 CACHE_RETRY = Retry(max_backoff_s=60.0, attempts=5)  # an answer that is not kept is made again
 EVENTS: tuple[EventRow, ...] = (
-    EventRow(event=InferenceRequested, producers=("request", "dispatcher"), consumers=("routing",)),
+    EventRow(
+        event=InferenceRequested,
+        producers=("request", "dispatcher"),
+        consumers=("routing",),
+        retry=PATIENT,
+    ),
     EventRow(
         event=InferenceRouted,
         producers=("router", "routing"),
@@ -116,7 +122,7 @@ EVENTS: tuple[EventRow, ...] = (
         event=UsageRecorded,
         producers=("router", "dispatcher"),
         consumers=("metering",),
-        retry=Retry(max_backoff_s=60.0, attempts=100),
+        retry=PATIENT,
     ),
     EventRow(event=BackupCompleted, producers=("backup",), consumers=()),
     EventRow(event=BackupFailed, producers=("backup",), consumers=()),
@@ -182,7 +188,7 @@ JOBS: tuple[Job, ...] = (
     ),
 )
 
-INGEST_RETRY = Retry(attempts=20)
+INGEST_RETRY = PATIENT
 
 _CLASSES: tuple[type[Event], ...] = (*(row.event for row in EVENTS), JobDue, IngestReceived, AnswerReady)
 KNOWN: dict[str, type[Event]] = {type_of(event): event for event in _CLASSES}

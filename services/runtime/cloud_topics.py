@@ -8,9 +8,8 @@ from services.adapters.pubsub.connection import Place
 from services.adapters.pubsub.topics.plan import Step, plan
 from services.adapters.pubsub.topics.server import TopicsServer
 from services.adapters.pubsub.topics.state import State
-from services.adapters.pubsub.topics.wished import LONGEST_KEPT_DAYS, Consumer, wished
+from services.adapters.pubsub.topics.wished import LONGEST_KEPT_DAYS, Consumer, on_emulator, wished
 
-EMULATOR_KEEPS_DAYS = 7
 PULLS = frozenset({"dispatcher"})  # a worker pool has no URL
 
 
@@ -47,7 +46,7 @@ def apply(place: Place, wish: Wish, *, dry_run: bool) -> list[Step]:
     )
     server = TopicsServer(place)
     try:
-        steps = plan(target, server.read())
+        steps = plan(on_emulator(target) if place.emulator else target, server.read())
         if not dry_run:
             server.apply(steps)
     finally:
@@ -60,8 +59,9 @@ def enable_ingest(place: Place, tenant: str, url: str, service_account: str) -> 
     at `url`.
     """
     consumers = {"request": Consumer(url=url, service_account=service_account)}
-    kept_days = EMULATOR_KEEPS_DAYS if place.emulator else LONGEST_KEPT_DAYS
-    everything = wished(consumers=consumers, tenants=[tenant], dead_letters_kept_days=kept_days)
+    everything = wished(consumers=consumers, tenants=[tenant])
+    if place.emulator:
+        everything = on_emulator(everything)
     target = State(
         topics=tuple(one for one in everything.topics if _belongs(one.name, tenant)),
         subscriptions=tuple(one for one in everything.subscriptions if _belongs(one.name, tenant)),

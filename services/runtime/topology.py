@@ -150,9 +150,7 @@ class Topology:
 
     def _make_topics(self) -> None:
         push = {name: f"http://127.0.0.1:{self._child(name).port}" for name in FUNCTIONS}
-        wish = cloud_topics.Wish(
-            push=push, tenants=(first_start.DEFAULT_TENANT,), kept_days=cloud_topics.EMULATOR_KEEPS_DAYS
-        )
+        wish = cloud_topics.Wish(push=push, tenants=(first_start.DEFAULT_TENANT,))
         cloud_topics.apply(self._pubsub, wish, dry_run=False)
 
     @property

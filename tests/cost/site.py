@@ -108,7 +108,6 @@ class Site:
         wish = cloud_topics.Wish(
             push={name: f"http://127.0.0.1:{port}" for name, port in self.ports.items()},
             tenants=self.ingesting,
-            kept_days=cloud_topics.EMULATOR_KEEPS_DAYS,
         )
         cloud_topics.apply(Place(project=PROJECT, emulator=self._pubsub), wish, dry_run=False)
 

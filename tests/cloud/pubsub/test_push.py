@@ -10,7 +10,9 @@ from events.bus import Message, message_of
 from events.catalog import KNOWN, Retry, Subscription
 from events.envelope import decode, wrap
 from events.jobs import JobDue
+from services.adapters.pubsub.topics.plan import plan
 from services.adapters.pubsub.topics.state import Push
+from services.adapters.pubsub.topics.wished import Consumer, on_emulator, wished
 from tests.cloud.pubsub.opening import Project, message, soon
 from tests.support.upstream import Upstream, answers, upstream
 
@@ -84,3 +86,15 @@ async def test_a_push_refused_at_every_attempt_goes_to_the_dead_letter_topic(
 
     assert b"a" == dead.data
     assert QUICK.attempts == len(consumer.calls)
+
+
+@pytest.mark.slow
+async def test_on_the_emulator_a_push_comes_again_for_as_long_as_it_takes(
+    project: Project, consumer: Upstream
+) -> None:
+    consumer.will(*[answers(b"no", 503)] * 6)  # with a retry policy of seconds it gives up after three
+    goal = wished(consumers={"metering": Consumer(url=consumer.url)})
+    project.server.apply(plan(on_emulator(goal), project.server.read()))
+    await project.publisher().publish([message("a", JOB.topic)])
+
+    assert {b"a"} == {(await soon(consumer.call(number))).body for number in range(1, 8)}

@@ -3,12 +3,15 @@
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+from msgspec.structs import replace
+
 from events import catalog
 from events.words import Invalid, Record
 from services.adapters.pubsub.topics.state import KIND, MANAGED_BY, OURS, Push, State, Subscription, Topic
 
 DAY_S = 86_400
 KEPT = "kept"
+EMULATOR_KEEPS_S = 7 * DAY_S
 LONGEST_KEPT_DAYS = 31  # of Pub/Sub; its emulator takes 7
 
 # Pub/Sub's limits of https://cloud.google.com/pubsub/docs/reference/rest/v1/projects.subscriptions
@@ -110,6 +113,21 @@ def keeper(dead: Topic, kept_days: int) -> Subscription:
     return Subscription(
         name=f"{dead.name}.{KEPT}", topic=dead.name, retention_s=kept_days * DAY_S, labels=dead.labels
     )
+
+
+def on_emulator(state: State) -> State:
+    """The same as far as the emulator can keep it: dead letters for a week, and pushes that come again every
+    second, at most a hundred times. With a retry policy it pushes three times and then no more (seen with
+    the emulator of google-cloud-cli, November 2026).
+    """
+    return State(topics=state.topics, subscriptions=tuple(map(_as_the_emulator_can, state.subscriptions)))
+
+
+def _as_the_emulator_can(one: Subscription) -> Subscription:
+    kept_s = min(one.retention_s, EMULATOR_KEEPS_S)
+    if one.push is None or not one.max_backoff_s:
+        return replace(one, retention_s=kept_s)
+    return replace(one, retention_s=kept_s, min_backoff_s=0.0, max_backoff_s=0.0, attempts=MOST_ATTEMPTS)
 
 
 def _clamp(least: int, value: int, most: int) -> int:
