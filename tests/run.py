@@ -13,9 +13,10 @@ ROOT = Path(__file__).resolve().parent.parent
 PYTHON = (sys.executable, "-P")  # -P: not the folder we are in, but what is installed
 
 QUICK = "not slow and not soak"
-SLOW = "slow"  # real processes that measure and kill: one at a time
+SLOW = "slow"  # real processes, killed and waited for
 SOAK = "soak"
 PARALLEL = ("-n", str((os.cpu_count() or 1) * 3 // 2 + 1))  # many tests wait more than they work
+TWO_FILES = ("-n", "2", "--dist", "loadfile")  # they mostly wait, and share what a file has started
 THOROUGH = ("--hypothesis-profile", "thorough")  # more examples of every property
 
 
@@ -41,7 +42,7 @@ def main() -> int:
         return run(pytest(SOAK, [*THOROUGH, *rest])).code
     if not options.all:
         return run(pytest(QUICK, [*PARALLEL, *rest])).code
-    tests = pytest(QUICK, [*PARALLEL, *THOROUGH, *rest]), pytest(SLOW, [*THOROUGH, *rest])
+    tests = pytest(QUICK, [*PARALLEL, *THOROUGH, *rest]), pytest(SLOW, [*TWO_FILES, *THOROUGH, *rest])
     ended = [run(step) for step in (*checks(), *tests)]
     print("\n" + "\n".join(map(line_of, ended)), flush=True)
     return 1 if any(step.code for step in ended) else 0
