@@ -43,6 +43,9 @@ class ChatBody(msgspec.Struct, frozen=True, gc=False):
     stream_options: StreamOptions | msgspec.UnsetType | None = msgspec.UNSET
     tools: msgspec.Raw = msgspec.Raw(b"")
     response_format: msgspec.Raw = msgspec.Raw(b"")
+    store: bool | None = None
+    previous_response_id: str | None = None
+    conversation: str | dict[str, msgspec.Raw] | None = None
 
 
 class Admitted(msgspec.Struct, frozen=True, gc=False):
@@ -71,24 +74,31 @@ def admit(body: bytes, config: Config) -> Admitted | Refusal:
     except UNREADABLE as error:
         return Refusal(status=400, problem=problem_of(error))
     if not chat.messages:
-        return _invalid("messages is empty: send at least one message.", "messages", "empty_array")
+        return invalid("messages is empty: send at least one message.", "messages", "empty_array")
+    if chat.store or chat.previous_response_id or chat.conversation:
+        return _stateful(chat)
     plan = config.plans.get(chat.model)
     if plan is None:
         return unknown_model(chat.model, config)
     estimate = estimate_input(chat.messages)
     if plan.context and estimate > plan.context * CONTEXT_LENIENCY:
-        return _invalid(
-            f"The prompt has about {estimate} tokens (estimated from its length) and {chat.model} takes "
-            f"{plan.context}. Shorten the messages.",
-            "messages",
-            "context_length_exceeded",
-        )
+        return too_long(estimate, chat.model, plan.context, "messages")
     options = chat.stream_options
     wants_usage = isinstance(options, StreamOptions) and options.include_usage is True
     given = (chat.model, chat.stream is True, options is not msgspec.UNSET, wants_usage, estimate)
     if plan.plain is not None:  # nothing further decides
         return Admitted(*given)
     return Admitted(*given, _needs(chat, estimate), _seed(chat.messages))
+
+
+def _stateful(chat: ChatBody) -> Refusal:
+    """The refusal of what needs a memory of conversations, which there is not."""
+    if chat.store:
+        return unsupported("store", "Nothing is stored here: leave store out, or send false.")
+    param = "previous_response_id" if chat.previous_response_id else "conversation"
+    return unsupported(
+        param, f"No conversations are kept here: leave {param} out, and send all of its turns."
+    )
 
 
 def _needs(chat: ChatBody, estimate: int) -> Needs:
@@ -164,5 +174,21 @@ def unknown_model(name: str, config: Config) -> Refusal:
     return Refusal(status=404, problem=problem)
 
 
-def _invalid(message: str, param: str, code: str) -> Refusal:
+def too_long(estimate: int, model: str, context: int, param: str) -> Refusal:
+    """The refusal of a prompt that is far over what a model takes; `param`: where it is told."""
+    return invalid(
+        f"The prompt has about {estimate} tokens (estimated from its length) and {model} takes {context}. "
+        f"Shorten the {param}.",
+        param,
+        "context_length_exceeded",
+    )
+
+
+def unsupported(param: str, message: str) -> Refusal:
+    """The refusal of a field that asks for what is not done here."""
+    return invalid(message, param, "unsupported_parameter")
+
+
+def invalid(message: str, param: str, code: str) -> Refusal:
+    """A refusal with 400 of one field."""
     return Refusal(status=400, problem=Problem(message=message, param=param, code=code))

@@ -6,7 +6,8 @@ from datetime import datetime, timedelta
 from events.config import Config
 from events.requests import LARGEST_BODY, Answer, AnswerTo, RequestDocument
 from events.words import Problem, Record, Refusal
-from functions.request.admission import CHAT, Admitted, admit
+from functions.request.admission import Admitted
+from functions.request.endpoints import ENDPOINTS
 from functions.request.lifecycle import finish
 from functions.request.submission import Options, Submission, read_submission
 
@@ -37,7 +38,7 @@ def take(body: bytes, options: Options, *, config: Config, now: datetime, terms:
     submission = read_submission(body, options, now=now, default_deadline_s=terms.deadline_s)
     if isinstance(submission, Refusal):
         return submission
-    admitted = admit(submission.body, config)
+    admitted = ENDPOINTS[submission.url].admit(submission.body, config)
     if isinstance(admitted, Refusal):
         return admitted
     if admitted.stream:
@@ -53,7 +54,7 @@ def take(body: bytes, options: Options, *, config: Config, now: datetime, terms:
 def _too_large(size: int, limit: int) -> Refusal:
     problem = Problem(
         message=f"The body has {size} bytes, and one that is queued may have {limit} at most. Send less, "
-        f"or ask {CHAT} directly.",
+        "or ask the endpoint itself.",
         code="request_too_large",
     )
     return Refusal(status=413, problem=problem)

@@ -9,6 +9,7 @@ from events.envelope import parse_time
 from events.requests import AnswerTo
 from events.words import Invalid, Lane, Problem, Record, Refusal
 from functions.request.admission import CHAT
+from functions.request.endpoints import ENDPOINTS
 from functions.request.mistakes import UNREADABLE, clipped, problem_of, quoted
 
 LANES = get_args(Lane)
@@ -103,8 +104,8 @@ def _is_envelope(body: bytes) -> bool:
 def _judge(
     url: str, body: bytes, options: Options, now: datetime, default_deadline_s: int
 ) -> Submission | Refusal:
-    if url != CHAT:
-        return _refusal(f"{quoted(url)} cannot be queued; use {CHAT}.", "url")
+    if url not in ENDPOINTS:
+        return _refusal(f"{quoted(url)} cannot be queued; use {' or '.join(ENDPOINTS)}.", "url")
     if options.lane not in LANES:
         return _refusal(f"lane is {quoted(options.lane)}; use {' or '.join(LANES)}.", "lane")
     if options.custom_id and len(options.custom_id) > MAX_CUSTOM_ID:

@@ -11,7 +11,8 @@ from events.config import Config, Place
 from events.requests import Answer, RequestDocument, Versioned, owed
 from events.usage import Completed, Outcome, Progress, Started, UsageRecorded
 from events.words import Conflict, Invalid, Problem, Refusal, Unavailable, Usage, attempt_id, server_problem
-from functions.request.admission import Admitted, admit
+from functions.request.admission import Admitted
+from functions.request.endpoints import ENDPOINTS
 from functions.request.lifecycle import expired_problem, finish, release
 from functions.routing.policy import Ask, choose
 from services.dispatcher.engine_call import EngineCall
@@ -92,7 +93,10 @@ class Run:
 
     async def _attempt_it(self) -> Judgement:
         body = await self._hold.insist(self._prompt)
-        admitted = admit(body, self._ports.config())
+        endpoint = ENDPOINTS.get(self._document.url)
+        if endpoint is None:  # a newer version took it
+            raise Invalid(f"{self._document.url} cannot be run here.")
+        admitted = endpoint.admit(body, self._ports.config())
         if isinstance(admitted, Refusal):  # the configuration changed since it was taken
             return Judgement(outcome="engine_error", problem=admitted.problem)
         left_s = (self._document.deadline_at - self._ports.now()).total_seconds()

@@ -136,20 +136,54 @@ class _Choice(msgspec.Struct):
     message: _Message
 
 
+class _Completion(msgspec.Struct):
+    text: msgspec.Raw
+
+
+class _Embedding(msgspec.Struct, tag_field="object", tag="embedding"):
+    pass
+
+
 class _Answer(msgspec.Struct):
     choices: list[_Choice]
+
+
+class _Completions(msgspec.Struct):
+    choices: list[_Completion]
+
+
+class _Embeddings(msgspec.Struct):
+    data: list[_Embedding]
 
 
 def estimate_output(body: bytes) -> int:
     """About how many tokens a whole answer has that does not report it: the bytes of what its choices say,
     by four. Of an answer in a shape we do not know, all bytes count.
     """
-    try:
-        choices = msgspec.json.decode(body, type=_Answer).choices
-    except (ValueError, RecursionError):
-        return len(body) // BYTES_PER_TOKEN
-    said = [raw for choice in choices for raw in msgspec.structs.astuple(choice.message) if raw != _NULL]
-    return sum(memoryview(raw).nbytes - 2 for raw in said) // BYTES_PER_TOKEN  # without quotes or brackets
+    for said_in in (_said_in_chat, _said_in_completion, _said_in_embeddings):
+        try:
+            said = said_in(body)
+        except (ValueError, RecursionError):
+            continue
+        return (
+            sum(memoryview(raw).nbytes - 2 for raw in said) // BYTES_PER_TOKEN
+        )  # without quotes or brackets
+    return len(body) // BYTES_PER_TOKEN
+
+
+def _said_in_chat(body: bytes) -> list[msgspec.Raw]:
+    choices = msgspec.json.decode(body, type=_Answer).choices
+    return [raw for choice in choices for raw in msgspec.structs.astuple(choice.message) if raw != _NULL]
+
+
+def _said_in_completion(body: bytes) -> list[msgspec.Raw]:
+    return [choice.text for choice in msgspec.json.decode(body, type=_Completions).choices]
+
+
+def _said_in_embeddings(body: bytes) -> list[msgspec.Raw]:
+    """Numbers are no tokens."""
+    msgspec.json.decode(body, type=_Embeddings)
+    return []
 
 
 class _Piece(msgspec.Struct):

@@ -220,6 +220,11 @@ class AnswerCache:
         else:
             self._conclude(asked, None, go, late=True)
 
+    def bypass(self, caller: ApiKey, admitted: Admitted, call: Call, reply: Reply, go: Go) -> None:
+        """Goes on with a request of such a tenant whose answer is never kept."""
+        directives = directives_of(call.headers.get(b"cache-control", b""))
+        self._pass_on(directives, reply, go, "fwd=bypass")
+
     def _is_current(self) -> bool:
         return self._ports.clock() - self._read_at < KNOWN_FOR_S
 

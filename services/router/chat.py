@@ -1,4 +1,4 @@
-"""`POST /v1/chat/completions`: the hot path, plain functions over bytes and structs."""
+"""The endpoints of engines: the hot path, plain functions over bytes and structs."""
 
 import asyncio
 from collections.abc import Callable
@@ -6,7 +6,8 @@ from functools import partial
 
 from events.config import Config, Place
 from events.words import ApiKey, Problem, Refusal, Unavailable, server_problem
-from functions.request.admission import CHAT, Admitted, admit
+from functions.request.admission import Admitted
+from functions.request.endpoints import CHATS, Endpoint
 from functions.request.mistakes import clipped
 from services.front.call import Call, Reply
 from services.pool.pool import Pool
@@ -26,7 +27,7 @@ JSON = (b"application/json", None)  # as nearly all clients say it
 
 
 class Chat:
-    """Authenticates, admits, routes, and leaves the rest to an exchange."""
+    """One endpoint: authenticates, admits, routes, and leaves the rest to an exchange."""
 
     def __init__(
         self,
@@ -36,7 +37,11 @@ class Chat:
         exchanges: Exchanges,
         cache: AnswerCache | None = None,
         routes: Routes | None = None,
+        endpoint: Endpoint = CHATS,
     ) -> None:
+        self._endpoint = endpoint
+        self._path = endpoint.path
+        self._admit = endpoint.admit
         self._gate = gate
         self._config = config
         self._pool = pool
@@ -79,13 +84,14 @@ class Chat:
         if isinstance(key, Refusal):
             self._refuse(key, reply)
             return
-        verdict = admit(call.body, self._config())
+        verdict = self._admit(call.body, self._config())
         if isinstance(verdict, Refusal):
             self._refuse(verdict, reply)
             return
         cache = self._cache
         if cache is not None and key.tenant in cache.on:
-            cache.serve(key, verdict, call, reply, partial(self._dispatch, key, verdict, call, reply))
+            serve = cache.serve if self._endpoint.cached else cache.bypass
+            serve(key, verdict, call, reply, partial(self._dispatch, key, verdict, call, reply))
         else:
             self._dispatch(key, verdict, call, reply)
 
@@ -100,7 +106,7 @@ class Chat:
     ) -> None:
         places = self._routes.places(admitted, key.tenant)
         if isinstance(places, Refusal):
-            self._refuse(places, reply)
+            self._refuse(self._endpoint.blame(places), reply)
             return
         ordered = partial(self._order, request_id(), key, admitted, call, told)
         way = Way(self._pool(), map(ordered, places))
@@ -123,7 +129,7 @@ class Chat:
             key=key,
             model=place.model,
             backend=place.backend,
-            path=CHAT,
+            path=self._path,
             body=for_engine(call.body, admitted, place.served_as),
             stream=admitted.stream,
             wants_usage=admitted.wants_usage,

@@ -9,7 +9,7 @@ from starlette.routing import BaseRoute
 
 from events.catalog import Job
 from events.words import Conflict
-from functions.request.admission import CHAT
+from functions.request.endpoints import ENDPOINTS, Endpoint
 from services.embedded.workers import Workers
 from services.front.limits import Budget
 from services.router.admin import AdminApi, Conversation, Ingest
@@ -116,8 +116,11 @@ class RouterService:
         )
         public = PublicApi(gate, queue, process.config, started_at=int(time.time()), routes=routes)
         app = application([*public.routes(), *self._operators(surroundings), *self._health.routes()])
-        chat = Chat(gate, process.config, process.pool, self._exchanges, self._cache, routes)
-        return Router({CHAT.encode(): chat}, app)
+
+        def asking(endpoint: Endpoint) -> Chat:
+            return Chat(gate, process.config, process.pool, self._exchanges, self._cache, routes, endpoint)
+
+        return Router({path.encode(): asking(endpoint) for path, endpoint in ENDPOINTS.items()}, app)
 
     def _operators(self, given: Surroundings) -> list[BaseRoute]:
         """The endpoints under `/admin/v1`."""

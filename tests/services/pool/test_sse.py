@@ -224,7 +224,9 @@ CALLS = [{"id": "1", "function": {"name": "look", "arguments": "{}"}}]
         (answer(), 0),
         (b"x" * 40, 10),
         (b'{"choices": "something else"}', 7),
-        (b'{"choices": [{"text": "x"}]}', 7),
+        (json.dumps({"choices": [{"text": "x" * 40}, {"text": "y" * 20}]}).encode(), 15),
+        (json.dumps({"data": [{"object": "embedding", "embedding": [0.5] * 40}]}).encode(), 0),
+        (b'{"data": [{"object": "image", "url": "x"}]}', 10),
         (b'{"choices":' + b"[" * 5000, 1252),
     ],
     ids=[
@@ -238,6 +240,8 @@ CALLS = [{"id": "1", "function": {"name": "look", "arguments": "{}"}}]
         "no JSON",
         "words",
         "text completion",
+        "embeddings",
+        "data of another kind",
         "depth",
     ],
 )
