@@ -177,7 +177,7 @@ CANNOT_RUN: dict[str, tuple[object, str | None]] = {
     "an envelope's body of another type": ({"url": "/v1/chat/completions", "body": 5}, None),
     "an unknown model": (CHAT | {"model": "gpt-9"}, "model"),
     "a stream": (CHAT | {"stream": True}, "stream"),
-    "an unknown url": ({"url": "/v1/embeddings", "body": {}}, "url"),
+    "an unknown url": ({"url": "/v1/images/generations", "body": {}}, "url"),
 }
 
 

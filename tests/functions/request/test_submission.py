@@ -81,7 +81,7 @@ def test_what_is_no_envelope_is_left_to_admission(body: object) -> None:
 @pytest.mark.parametrize(
     ("body", "param"),
     [
-        (envelope(url="/v1/embeddings"), "url"),
+        (envelope(url="/v1/images/generations"), "url"),
         (envelope(method="GET"), "method"),
         (envelope(lane="express"), "lane"),
         (envelope(deadline="soon"), "deadline"),

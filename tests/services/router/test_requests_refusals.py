@@ -31,7 +31,7 @@ BAD: dict[str, tuple[bytes, str | None, str | None]] = {
     "no messages": (b'{"model": "gemma", "messages": []}', "empty_array", "messages"),
     "a stream": (chat(stream=True), "stream_not_supported", "stream"),
     "an envelope without a url": (b'{"body": {}}', "missing_required_parameter", "url"),
-    "an envelope to elsewhere": (enveloped(url="/v1/embeddings"), "invalid_value", "url"),
+    "an envelope to elsewhere": (enveloped(url="/v1/images/generations"), "invalid_value", "url"),
     "another method": (enveloped(method="GET"), "invalid_value", "method"),
     "an unknown option": (enveloped(colour="red"), "unknown_parameter", "colour"),
     "a webhook": (enveloped(webhook="https://a.example"), "unknown_parameter", "webhook"),
