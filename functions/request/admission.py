@@ -12,7 +12,7 @@ from functions.request.mistakes import UNREADABLE, problem_of, quoted
 CHAT = "/v1/chat/completions"
 BYTES_PER_TOKEN = 4  # of English text, https://help.openai.com/en/articles/4936856
 IMAGE_TOKENS = 256  # what Gemma 3 spends on one image
-NONE = (msgspec.Raw(b""), msgspec.Raw(b"null"), msgspec.Raw(b"[]"))
+NONE = (msgspec.UNSET, msgspec.Raw(b""), msgspec.Raw(b"null"), msgspec.Raw(b"[]"))
 
 
 class ChatMessage(msgspec.Struct, frozen=True, gc=False):
@@ -41,8 +41,8 @@ class ChatBody(msgspec.Struct, frozen=True, gc=False):
     messages: list[ChatMessage]
     stream: bool | None = None
     stream_options: StreamOptions | msgspec.UnsetType | None = msgspec.UNSET
-    tools: msgspec.Raw = msgspec.Raw(b"")
-    response_format: msgspec.Raw = msgspec.Raw(b"")
+    tools: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    response_format: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     store: bool | None = None
     previous_response_id: str | None = None
     conversation: str | dict[str, msgspec.Raw] | None = None
@@ -102,10 +102,11 @@ def _stateful(chat: ChatBody) -> Refusal:
 
 
 def _needs(chat: ChatBody, estimate: int) -> Needs:
+    shape = chat.response_format
     return Needs(
         vision=any(map(_has_image, chat.messages)),
         tools=chat.tools not in NONE,
-        json_schema=b'"json_schema"' in bytes(chat.response_format),
+        json_schema=shape is not msgspec.UNSET and b'"json_schema"' in bytes(shape),
         tokens=estimate,
     )
 

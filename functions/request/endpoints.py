@@ -16,7 +16,7 @@ Admit = Callable[[bytes, Config], Admitted | Refusal]
 
 
 class Endpoint(Record):
-    """One endpoint. `prompt`: the field its prompt is in. `cached`: whether its answers may be given again."""
+    """One endpoint. `prompt`: the field its prompt is in. `cached`: whether an answer may be given again."""
 
     path: str
     admit: Admit

@@ -39,7 +39,9 @@ class Submission(Record):
     answer_to: AnswerTo | None = None
 
 
-class _Envelope(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Envelope(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A body to run at `url`, with its options, as a line of OpenAI's batches has them."""
+
     url: str
     body: msgspec.Raw
     method: str = "POST"
@@ -67,7 +69,7 @@ def read_submission(
     url = CHAT
     if _is_envelope(body):
         try:
-            envelope = msgspec.json.decode(body, type=_Envelope)
+            envelope = msgspec.json.decode(body, type=Envelope)
         except UNREADABLE as error:
             return Refusal(status=400, problem=problem_of(error))
         if envelope.method != "POST":

@@ -13,12 +13,15 @@ from events.config_schema import config_schema
 from events.release import PATH, broken, pinned
 from events.words import Invalid
 from services.cli import reference
+from services.router import openapi
 
 
 def render() -> dict[str, str]:
     """Every exported file: its path from the repository's root, and its text."""
     schema = json.dumps(config_schema(), indent=2, ensure_ascii=False) + "\n"
-    return export.render() | {CONFIG: schema, reference.PATH: reference.settings_reference()}
+    api = json.dumps(openapi.document(), indent=2, ensure_ascii=False) + "\n"
+    own = {CONFIG: schema, openapi.PATH: api, reference.PATH: reference.settings_reference()}
+    return export.render() | own
 
 
 def write(root: Path) -> list[str]:

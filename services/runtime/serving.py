@@ -12,6 +12,7 @@ from events.words import Conflict
 from functions.request.endpoints import ENDPOINTS, Endpoint
 from services.embedded.workers import Workers
 from services.front.limits import Budget
+from services.router import reference
 from services.router.admin import AdminApi, Conversation, Ingest
 from services.router.advice import AdviceApi
 from services.router.api import PublicApi, application
@@ -115,7 +116,8 @@ class RouterService:
             routes=routes,
         )
         public = PublicApi(gate, queue, process.config, started_at=int(time.time()), routes=routes)
-        app = application([*public.routes(), *self._operators(surroundings), *self._health.routes()])
+        open_to_all = [*self._health.routes(), *reference.routes()]
+        app = application([*public.routes(), *self._operators(surroundings), *open_to_all])
 
         def asking(endpoint: Endpoint) -> Chat:
             return Chat(gate, process.config, process.pool, self._exchanges, self._cache, routes, endpoint)
