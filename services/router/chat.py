@@ -106,7 +106,7 @@ class Chat:
     ) -> None:
         places = self._routes.places(admitted, key.tenant)
         if isinstance(places, Refusal):
-            self._refuse(self._endpoint.blame(places), reply)
+            self._refuse(places, reply)
             return
         ordered = partial(self._order, request_id(), key, admitted, call, told)
         way = Way(self._pool(), map(ordered, places))
@@ -148,6 +148,7 @@ class Chat:
         return route
 
     def _refuse(self, refusal: Refusal, reply: Reply) -> None:
+        refusal = self._endpoint.blame(refusal)
         self._exchanges.metrics.refused(refusal.status, refusal.problem.code or "")
         fields = field("x-request-id", request_id()) + error_fields(refusal)
         if refusal.status == 405:

@@ -11,6 +11,7 @@ from functions.request.admission import CHAT, ChatBody
 from functions.request.endpoints import COMPLETIONS, EMBEDDINGS
 from functions.request.prompts import CompletionBody, EmbeddingBody
 from functions.request.submission import Envelope
+from services.router.responses.asked import RESPONSES, ResponseBody
 
 PATH = "services/router/openapi.json"
 PARAMETER = re.compile(r"{(\w+)(:path)?}")
@@ -68,6 +69,17 @@ OPERATIONS = (
         more="An input is a text, token ids, or a list of either." + _PASSED,
         bodies=(EmbeddingBody,),
         answer="A list of embeddings.",
+    ),
+    Operation(
+        method="post",
+        path=RESPONSES,
+        summary="Answer as OpenAI's Responses do, whole or streamed; nothing is kept.",
+        more="Tools are functions; `store: true`, `background: true`, `previous_response_id`, `conversation`, "
+        "`prompt` and tools of other types are refused with their `param`." + _PASSED,
+        bodies=(ResponseBody,),
+        headers=_CACHED,
+        answer="A response, or with `stream` its events as server-sent events.",
+        media=_JSON_OR_EVENTS,
     ),
     Operation(method="get", path="/v1/models", summary="List the models, aliases and tasks you may name."),
     Operation(

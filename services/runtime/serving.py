@@ -9,7 +9,7 @@ from starlette.routing import BaseRoute
 
 from events.catalog import Job
 from events.words import Conflict
-from functions.request.endpoints import ENDPOINTS, Endpoint
+from functions.request.endpoints import ENDPOINTS
 from services.embedded.workers import Workers
 from services.front.limits import Budget
 from services.router import reference
@@ -33,6 +33,8 @@ from services.router.jobs import JobsApi
 from services.router.keyring import KeyRing
 from services.router.metrics import Metrics
 from services.router.queue import RequestQueue
+from services.router.responses.asked import RESPONSES
+from services.router.responses.endpoint import AS_CHATS, Responses
 from services.router.retries import Retries
 from services.router.router import Router
 from services.router.routes import Routes
@@ -119,10 +121,10 @@ class RouterService:
         open_to_all = [*self._health.routes(), *reference.routes()]
         app = application([*public.routes(), *self._operators(surroundings), *open_to_all])
 
-        def asking(endpoint: Endpoint) -> Chat:
-            return Chat(gate, process.config, process.pool, self._exchanges, self._cache, routes, endpoint)
-
-        return Router({path.encode(): asking(endpoint) for path, endpoint in ENDPOINTS.items()}, app)
+        shared = (gate, process.config, process.pool, self._exchanges, self._cache, routes)
+        hot = {path.encode(): Chat(*shared, endpoint) for path, endpoint in ENDPOINTS.items()}
+        hot[RESPONSES.encode()] = Responses(*shared, AS_CHATS)
+        return Router({**hot}, app)
 
     def _operators(self, given: Surroundings) -> list[BaseRoute]:
         """The endpoints under `/admin/v1`."""

@@ -12,6 +12,7 @@ from services.router.api import PublicApi
 from services.router.health import Health
 from services.router.openapi import OPERATIONS, document
 from services.router.reference import page
+from services.router.responses.asked import RESPONSES
 from tests.support import client
 from tests.support.platform import Running
 
@@ -36,7 +37,7 @@ def served() -> set[tuple[str, str]]:
         for method in route.methods or ()
         if method != "HEAD"
     }
-    return plain | {("post", path) for path in ENDPOINTS}
+    return plain | {("post", path) for path in (*ENDPOINTS, RESPONSES)}
 
 
 def test_every_endpoint_is_described_and_nothing_else() -> None:
