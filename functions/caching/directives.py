@@ -1,6 +1,6 @@
 """What a caller demands of the cache: the directives of a request's `Cache-Control` (RFC 9111, 5.2.1)."""
 
-from events.words import Record
+from events.words import Problem, Record, Refusal
 
 FOREVER_S = float("inf")
 
@@ -17,6 +17,13 @@ class Directives(Record):
 
 
 NOTHING = Directives()
+NOT_CACHED = Refusal(
+    status=504,
+    problem=Problem(
+        message="No cached answer fits; leave only-if-cached out of cache-control to have one made.",
+        code="not_cached",
+    ),
+)
 
 
 def directives_of(header: bytes) -> Directives:

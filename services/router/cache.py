@@ -16,16 +16,14 @@ from events.usage import Completed
 from events.words import (
     ApiKey,
     PenstockError,
-    Problem,
     Record,
-    Refusal,
     Tenant,
     Unavailable,
     Usage,
     attempt_id,
     hashed_id,
 )
-from functions.caching.directives import Directives, directives_of
+from functions.caching.directives import NOT_CACHED, Directives, directives_of
 from functions.caching.entry import KIND, Answer, Entry, packed, unpacked
 from functions.caching.generations import Generations, entry_id
 from functions.caching.key import Body, fields_of, framing_of, key_of
@@ -49,13 +47,6 @@ POLL_S = 4.0
 KNOWN_FOR_S = 10.0  # a purge is effective within this, also where it cannot be heard of
 MOST_AT_ONCE = 256  # reads and offers under way: where the store or the bus hangs, they do not pile up
 WISH = b"x-penstock-cache"  # "on": cache this, though it may come out otherwise each time
-NOT_CACHED = Refusal(
-    status=504,
-    problem=Problem(
-        message="No cached answer fits; leave only-if-cached out of cache-control to have one made.",
-        code="not_cached",
-    ),
-)
 
 log = logging.getLogger("penstock.router")
 
@@ -189,10 +180,14 @@ class AnswerCache:
 
     # --- one request
 
-    def serve(self, caller: ApiKey, admitted: Admitted, call: Call, reply: Reply, go: Go) -> None:
-        """Answers a request of a tenant that turned caching on, or goes on with it."""
+    def serve(
+        self, caller: ApiKey, admitted: Admitted, call: Call, reply: Reply, go: Go, *, kept: bool = True
+    ) -> None:
+        """Answers a request of a tenant that turned caching on, or goes on with it; `kept`: answers like its
+        own may be given again.
+        """
         directives = directives_of(call.headers.get(b"cache-control", b""))
-        fields = fields_of(call.body)
+        fields = fields_of(call.body) if kept else {}
         wished = call.headers.get(WISH, b"").strip().lower() == b"on"
         generations = self._generations if self._is_current() else None
         name = self._ports.config().resolved(admitted.model)
@@ -219,11 +214,6 @@ class AnswerCache:
             self._spawn(self._wait(asked, go))
         else:
             self._conclude(asked, None, go, late=True)
-
-    def bypass(self, caller: ApiKey, admitted: Admitted, call: Call, reply: Reply, go: Go) -> None:
-        """Goes on with a request of such a tenant whose answer is never kept."""
-        directives = directives_of(call.headers.get(b"cache-control", b""))
-        self._pass_on(directives, reply, go, "fwd=bypass")
 
     def _is_current(self) -> bool:
         return self._ports.clock() - self._read_at < KNOWN_FOR_S

@@ -90,8 +90,8 @@ class Chat:
             return
         cache = self._cache
         if cache is not None and key.tenant in cache.on:
-            serve = cache.serve if self._endpoint.cached else cache.bypass
-            serve(key, verdict, call, reply, partial(self._dispatch, key, verdict, call, reply))
+            go = partial(self._dispatch, key, verdict, call, reply)
+            cache.serve(key, verdict, call, reply, go, kept=self._endpoint.cached)
         else:
             self._dispatch(key, verdict, call, reply)
 

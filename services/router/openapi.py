@@ -74,8 +74,8 @@ OPERATIONS = (
         method="post",
         path=RESPONSES,
         summary="Answer as OpenAI's Responses do, whole or streamed; nothing is kept.",
-        more="Tools are functions; `store: true`, `background: true`, `previous_response_id`, `conversation`, "
-        "`prompt` and tools of other types are refused with their `param`." + _PASSED,
+        more="Tools are functions; `store: true`, `background: true`, `previous_response_id`, "
+        "`conversation`, `prompt` and tools of other types are refused with their `param`." + _PASSED,
         bodies=(ResponseBody,),
         headers=_CACHED,
         answer="A response, or with `stream` its events as server-sent events.",
