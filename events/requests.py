@@ -15,6 +15,7 @@ AnswerTo = Literal["topic"]
 WAITING: frozenset[State] = frozenset({"accepted", "routed"})
 FINAL: frozenset[State] = frozenset({"completed", "failed", "cancelled", "expired"})
 
+CHAT = "/v1/chat/completions"
 LARGEST_BODY = 7_000_000  # bytes in clear of a queued prompt or its answer; what every store can keep
 
 

@@ -10,7 +10,7 @@ from events.config import Config, Model
 from events.envelope import Envelope, Event
 from events.inference import InferenceCompleted
 from events.jobs import JobDue
-from events.requests import RequestDocument, Versioned
+from events.requests import CHAT, RequestDocument, Versioned
 from events.words import Invalid, Tenant, Usage
 from functions.caching.entry import KIND, Answer, Entry, packed
 from functions.caching.generations import Generations, Scope, entry_id, is_since
@@ -126,6 +126,8 @@ async def _keep_queued(completed: InferenceCompleted, at: datetime, ports: Ports
     model = ports.config().models.get(completed.model)
     if found is None or model is None or not _is_served(found.document, model):
         return  # forgotten meanwhile, or what the name stands for has changed
+    if found.document.url != CHAT:
+        return  # a key does not tell the endpoint: all are of chats
     if not is_since(generations, found.document.created_at):
         return
     key = await _key(found.document, model, ports)

@@ -9,7 +9,6 @@ from events.config import CONTEXT_LENIENCY, Config, Needs
 from events.words import Problem, Refusal
 from functions.request.mistakes import UNREADABLE, problem_of, quoted
 
-CHAT = "/v1/chat/completions"
 BYTES_PER_TOKEN = 4  # of English text, https://help.openai.com/en/articles/4936856
 IMAGE_TOKENS = 256  # what Gemma 3 spends on one image
 NONE = (msgspec.UNSET, msgspec.Raw(b""), msgspec.Raw(b"null"), msgspec.Raw(b"[]"))

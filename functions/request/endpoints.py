@@ -5,8 +5,9 @@ from collections.abc import Callable
 from msgspec.structs import replace
 
 from events.config import Config
+from events.requests import CHAT
 from events.words import Record, Refusal
-from functions.request.admission import CHAT, Admitted, admit
+from functions.request.admission import Admitted, admit
 from functions.request.prompts import admit_completion, admit_embedding
 
 COMPLETIONS = "/v1/completions"

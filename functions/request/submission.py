@@ -6,9 +6,8 @@ from typing import get_args
 import msgspec
 
 from events.envelope import parse_time
-from events.requests import AnswerTo
+from events.requests import CHAT, AnswerTo
 from events.words import Invalid, Lane, Problem, Record, Refusal
-from functions.request.admission import CHAT
 from functions.request.endpoints import ENDPOINTS
 from functions.request.mistakes import UNREADABLE, clipped, problem_of, quoted
 

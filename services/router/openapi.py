@@ -6,8 +6,9 @@ from typing import Any, Literal
 
 import msgspec
 
+from events.requests import CHAT
 from events.words import Record
-from functions.request.admission import CHAT, ChatBody
+from functions.request.admission import ChatBody
 from functions.request.endpoints import COMPLETIONS, EMBEDDINGS
 from functions.request.prompts import CompletionBody, EmbeddingBody
 from functions.request.submission import Envelope

@@ -2,8 +2,9 @@
 
 import msgspec
 
+from events.requests import CHAT
 from events.words import ApiKey, Refusal, server_problem
-from functions.request.admission import CHAT, admit
+from functions.request.admission import admit
 from functions.request.endpoints import Endpoint
 from services.front.call import Call, Listener, Reply
 from services.router.chat import Chat

@@ -93,7 +93,14 @@ async def forgotten(body: str, world: World) -> None:
     await world.bodies.delete([body])
 
 
+async def asked_elsewhere(world: World) -> None:
+    found = await world.requests.get("r1")
+    assert found is not None
+    await world.requests.replace(replace(found.document, url="/v1/completions"), found.version)
+
+
 NOT_KEPT: dict[str, Before] = {
+    "of another endpoint": asked_elsewhere,
     "of who turned caching off": turned_off,
     "from before a purge": purged_meanwhile,
     "of a model that is served elsewhere now": served_elsewhere,

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from events.requests import CHAT
 from events.words import Refusal
-from functions.request.admission import CHAT
 from functions.request.submission import Options, Submission, asked_for, read_submission
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
