@@ -1,5 +1,7 @@
 """The router's endpoints behind one front: the hot path by table, everything else by Starlette."""
 
+from collections.abc import Mapping
+
 from services.front.asgi import App, AsgiBridge
 from services.front.call import Call, Endpoint, Reply
 from services.wire.errors import render_refusal
@@ -8,7 +10,7 @@ from services.wire.errors import render_refusal
 class Router:
     """An endpoint for a front; `hot` maps paths to plain endpoints."""
 
-    def __init__(self, hot: dict[bytes, Endpoint], app: App) -> None:
+    def __init__(self, hot: Mapping[bytes, Endpoint], app: App) -> None:
         self._hot = hot
         self._bridge = AsgiBridge(app, render_refusal=render_refusal)
 

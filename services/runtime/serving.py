@@ -124,7 +124,7 @@ class RouterService:
         shared = (gate, process.config, process.pool, self._exchanges, self._cache, routes)
         hot = {path.encode(): Chat(*shared, endpoint) for path, endpoint in ENDPOINTS.items()}
         hot[RESPONSES.encode()] = Responses(*shared, AS_CHATS)
-        return Router({**hot}, app)
+        return Router(hot, app)
 
     def _operators(self, given: Surroundings) -> list[BaseRoute]:
         """The endpoints under `/admin/v1`."""
