@@ -254,6 +254,17 @@ async def test_a_request_whose_model_is_gone_fails(world: World, engine: Upstrea
     assert "model_not_found" == document.problem.code
 
 
+async def test_a_request_for_an_endpoint_that_is_unknown_here_fails(world: World, engine: Upstream) -> None:
+    name = await world.submit()
+    await world.change(name, url="/v1/of/a/newer/version")
+    await world.dispatch()
+    document = await world.ends(name)
+
+    assert ("failed", []) == (document.state, engine.calls)
+    assert document.problem is not None
+    assert "/v1/of/a/newer/version cannot be run here." == document.problem.message
+
+
 # --- somebody else decides
 
 
