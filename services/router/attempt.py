@@ -82,7 +82,10 @@ class Attempt:
         self._tokens = 0  # of output in an answer in one piece that does not tell it
 
     def fly(self, replica: Replica) -> None:
-        """Calls the engine."""
+        """Calls the engine, unless nothing could be said of that."""
+        if self._all.recorder.refuses:
+            asyncio.get_running_loop().call_soon(self.not_durable)
+            return
         order = self._order
         fields = b"x-penstock-attempt: %b\r\n%b" % (self.id.encode(), order.fields)
         flight = replica.send(order.path, fields, order.body, self)

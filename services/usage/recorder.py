@@ -98,6 +98,11 @@ class UsageRecorder:
         """Whether the bus takes no records now."""
         return self._failing > 0
 
+    @property
+    def refuses(self) -> bool:
+        """Whether `durably` would take nothing now."""
+        return self.failing and not self._may_serve()
+
     def durably(self, record: UsageRecord, waiter: Waiter) -> bool:
         """Takes a record; the waiter hears once it is durable, or is not. False where the bus fails
         already: then nothing was taken and nothing will be heard.

@@ -81,11 +81,15 @@ async def test_without_a_bus_nothing_is_answered_and_the_engine_is_stopped(
         await engine.calls[0].left()
 
 
-async def test_while_the_bus_is_away_no_call_waits_for_it(engine: Upstream) -> None:
+async def test_while_the_bus_is_away_no_call_waits_for_it_and_no_engine_works_in_vain(
+    engine: Upstream,
+) -> None:
     async with routed(engine.url) as it:
         it.tap.broken = True
         for _ in range(5):
             refusal(await it.call(chat()), 503, "metering_unavailable")
+
+    assert 1 == len(engine.calls)  # the first, which found out
 
 
 async def test_answers_are_given_again_once_the_bus_is_back(engine: Upstream) -> None:
