@@ -163,7 +163,7 @@ def _address(where: str, backend: Backend) -> Iterator[str]:
     for url in backend.replicas:
         if "@" in url:
             yield f"{where}.replicas: a base URL has no user and no password in it."
-        elif not url.startswith("http://") or url.rstrip("/").count("/") != 2:
+        elif not url.startswith(("http://", "https://")) or url.rstrip("/").count("/") != 2:
             yield f"{where}.replicas: {url!r} is not a base URL like http://host:port."
     if backend.dns:
         found = DNS.fullmatch(backend.dns)

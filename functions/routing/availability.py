@@ -6,13 +6,12 @@ from events.words import Record
 
 class Here(Record):
     """What there is in a process: the `variables` that are set, the `files` that can be read, whether it has
-    `google` credentials, and which ways to `reach` a backend it knows.
+    `google` credentials.
     """
 
     variables: frozenset[str] = frozenset()
     files: frozenset[str] = frozenset()
     google: bool = False
-    reach: frozenset[str] = frozenset({"replicas", "dns", "url"})
 
 
 def lacking(config: Config, here: Here) -> dict[str, str]:
@@ -29,5 +28,4 @@ def _lacks(backend: Backend, here: Here) -> str:
         return f"the file {key.file}, which cannot be read here"
     if backend.auth == "google" and not here.google:
         return "Google's credentials, which are not found here: set GOOGLE_APPLICATION_CREDENTIALS"
-    way = "url" if backend.url else "dns" if backend.dns else "replicas"
-    return "" if way in here.reach else f"a backend reached by {way}, which this release cannot call yet"
+    return ""

@@ -59,12 +59,18 @@ class ConfigFeed:
     good one goes on.
 
     `judge` tells what the backends of a document need that is not here. It is asked again at every look,
-    because a file may come later than the document that names it.
+    because a file may come later than the document that names it. `pool_of` makes the pool of a document.
     """
 
-    def __init__(self, documents: Documents, judge: Callable[[Config], Mapping[str, str]] = _nothing) -> None:
+    def __init__(
+        self,
+        documents: Documents,
+        judge: Callable[[Config], Mapping[str, str]] = _nothing,
+        pool_of: Callable[[Config], Pool] = Pool,
+    ) -> None:
         self._documents = documents
         self._judge = judge
+        self._pool_of = pool_of
         self._config: Config | None = None
         self._pool: Pool | None = None
         self._source = ""
@@ -87,7 +93,8 @@ class ConfigFeed:
 
     def lacking(self) -> Mapping[str, str]:
         """What its backends need that is not here, by backend."""
-        return self._lacking
+        found = {} if self._pool is None else self._pool.lacking()
+        return {**found, **self._lacking} if found else self._lacking
 
     def served(self) -> Served:
         """All of that. Raises `Unavailable` before there was a document."""
@@ -132,7 +139,7 @@ class ConfigFeed:
         return True
 
     def _take(self, config: Config, source: str) -> None:
-        earlier, pool = self._pool, Pool(config)
+        earlier, pool = self._pool, self._pool_of(config)
         pool.start()
         self._config, self._pool, self._source = config, pool, source
         self._lacking = self._judge(config)

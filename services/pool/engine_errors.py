@@ -17,11 +17,15 @@ class _Error(msgspec.Struct):
     type: str | None = None
     code: str | int | None = None
     param: str | None = None
+    status: str | None = None  # Google's word for the code
 
 
 class _Envelope(msgspec.Struct):
     error: _Error | str | None = None
     message: str | None = None
+
+
+_envelope = msgspec.json.Decoder(_Envelope | list[_Envelope])  # Google's errors are lists of one
 
 
 def refusal_of(status: int, headers: Headers, body: bytes, model: str) -> Refusal:
@@ -31,7 +35,7 @@ def refusal_of(status: int, headers: Headers, body: bytes, model: str) -> Refusa
         problem = Problem(
             message=clipped(error.message, MAX_WORDS)
             or f"The engine refused the request with status {status}.",
-            code=clipped(str(error.code)) if error.code else None,
+            code=clipped(str(code)) if (code := error.status or error.code) else None,
             param=clipped(error.param) if error.param else None,
         )
         return Refusal(status=status, problem=problem)
@@ -44,9 +48,10 @@ def refusal_of(status: int, headers: Headers, body: bytes, model: str) -> Refusa
 
 def _read(body: bytes) -> _Error:
     try:
-        envelope = msgspec.json.decode(body, type=_Envelope)
+        told = _envelope.decode(body)
     except (ValueError, RecursionError):
         return _Error()
+    envelope = told if isinstance(told, _Envelope) else next(iter(told), _Envelope())
     if isinstance(envelope.error, _Error):
         return envelope.error
     return _Error(message=envelope.error or envelope.message or "")

@@ -1,10 +1,12 @@
 """All backends of the configuration, ready to be called."""
 
 import asyncio
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from events.config import Config
-from services.pool.directory import ReplicaDirectory, StaticDirectory
+from services.pool.directory import ReplicaDirectory, directory_of
+from services.pool.held import Held
+from services.pool.outside import Outside
 from services.pool.picker import LeastOutstanding
 from services.pool.replica import Replica
 
@@ -14,12 +16,17 @@ TIDY_EVERY_S = 1.0
 class Pool:
     """Picks a replica for a backend, and keeps the connections tidy."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, outside: Outside | None = None) -> None:
+        outside = outside or Outside()
         self._directories: dict[str, ReplicaDirectory] = {
-            name: StaticDirectory(backend) for name, backend in config.backends.items()
+            name: directory_of(backend, outside) for name, backend in config.backends.items()
+        }
+        self._needs: dict[str, Held] = {
+            name: directory.needs for name, directory in self._directories.items() if directory.needs
         }
         self._picker = LeastOutstanding()
         self._tidying: asyncio.TimerHandle | None = None
+        self._started = False
 
     def pick(self, backend: str, tried: Collection[Replica] = ()) -> Replica | None:
         """The replica to call next, but for those `tried` already; None where the backend has no other."""
@@ -36,20 +43,34 @@ class Pool:
         """Those of a backend that may be called now."""
         return self._directories[backend].replicas()
 
+    def lacking(self) -> Mapping[str, str]:
+        """What backends need that is not there, by backend."""
+        return {name: lacks for name, held in self._needs.items() if (lacks := held.lacking())}
+
     def start(self) -> None:
         """Begins housekeeping."""
+        self._started = True
+        for held in self._needs.values():
+            held.hold()
+        self._tidy_later()
+
+    def _tidy_later(self) -> None:
         self._tidying = asyncio.get_running_loop().call_later(TIDY_EVERY_S, self._tidy)
 
     def _tidy(self) -> None:
         for directory in self._directories.values():
             for replica in directory.replicas():
                 replica.tidy()
-        self.start()
+        self._tidy_later()
 
     def close(self) -> None:
-        """Closes every idle connection."""
+        """Takes no more calls: idle connections close, the others when their call ended."""
         if self._tidying is not None:
             self._tidying.cancel()
+        if self._started:
+            self._started = False
+            for held in self._needs.values():
+                held.let_go()
         for directory in self._directories.values():
             for replica in directory.replicas():
-                replica.close()
+                replica.retire()

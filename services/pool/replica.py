@@ -1,6 +1,8 @@
 """One engine of the pool: its address, its open connections and what is under way there."""
 
 import asyncio
+import logging
+import ssl
 import time
 from collections.abc import Callable
 from urllib.parse import urlsplit
@@ -8,33 +10,52 @@ from urllib.parse import urlsplit
 from events.words import Invalid
 from services.pool.connection import Connection
 from services.pool.flight import Failure, Flight, Receiver
+from services.pool.tls import usual_tls, why_not
 from services.wire.turn import Turn
 
 IDLE_TIMEOUT_S = 3.0  # uvicorn, and with it vLLM, hangs up after 5 s; others later
 SLOW_CONNECT_S = (
     1.0  # a connection given up after so long was not made: the first retry of a lost SYN is over
 )
+GOODBYE_S = 1.0  # how long an engine may take to end TLS in good order
 FAILURES = 5  # in a row, and a replica is put aside
 FIRST_ASIDE_S = 2.0
 LAST_ASIDE_S = 30.0
+PORTS = {"http": 80, "https": 443}
+
+log = logging.getLogger("penstock.pool")
 
 
 class Replica:
-    """Speaks HTTP/1.1 to one base URL over as many keep-alive connections as are needed at once.
+    """Speaks HTTP/1.1 to one base URL over as many keep-alive connections as are needed at once; by TLS where
+    that begins with https. `tls` says whose certificates are taken: by default those of `usual_tls`.
 
     It is its own circuit breaker. Where no connection can be made, or `FAILURES` calls in a row came to
     nothing, it is put aside until `aside_until`, by its own clock; the picker goes by that. Each failed trial
     doubles the pause, and the first success ends it: `aside_until` is 0 again.
     """
 
-    def __init__(self, url: str, *, clock: Callable[[], float] = time.monotonic) -> None:
+    idle_timeout_s = IDLE_TIMEOUT_S
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        tls: Callable[[], ssl.SSLContext] = usual_tls,
+    ) -> None:
         self.url = url.rstrip("/")
         try:
-            parts = urlsplit(url)
+            parts = urlsplit(self.url)
+            usual = PORTS[parts.scheme]
             self.host = parts.hostname or ""
-            self.port = parts.port or 80
-        except ValueError as error:
+            self.port = parts.port or usual
+        except (ValueError, KeyError) as error:
             raise Invalid(f"The replica {url!r} is not a base URL like http://host:port.") from error
+        self._named = _named(self.host, self.port, usual)
+        self._base = parts.path
+        self._tls = tls if parts.scheme == "https" else None
+        self._retired = False
         self.in_flight = 0
         self.turn = Turn()
         self._heads: dict[str, bytes] = {}
@@ -68,23 +89,26 @@ class Replica:
         start = self._heads.get(path)
         if start is None:
             start = (
-                f"POST {path} HTTP/1.1\r\nhost: {self.host}:{self.port}\r\n"
+                f"POST {self._target(path)} HTTP/1.1\r\nhost: {self._named}\r\n"
                 "user-agent: penstock\r\ncontent-type: application/json\r\n"
             ).encode()
             self._heads[path] = start
         return start
 
+    def _target(self, path: str) -> str:
+        """Where one of our paths, such as `/v1/chat/completions`, lies there."""
+        return self._base + path
+
     async def _dial(self, flight: Flight) -> None:
         began = self.now()
         try:
-            _, connection = await asyncio.get_running_loop().create_connection(
-                lambda: Connection(self), self.host, self.port
-            )
+            connection = await self._connect()
         except OSError as error:
             self.put_aside(began)
-            if flight.end():
-                message = f"no connection to {self.url}: {error.strerror or error}"
-                flight.receiver.failed(Failure(kind="connect", message=message))
+            message = f"no connection to {self.url}: {why_not(error)}"
+            if isinstance(error, ssl.SSLError):  # it does not pass by itself: somebody has to know
+                log.warning("%s", message)
+            self.refuse(flight, message)
             return
         except asyncio.CancelledError:
             if self.now() - began >= SLOW_CONNECT_S:
@@ -97,6 +121,27 @@ class Replica:
             connection.abandon()
         else:
             connection.carry(flight)
+
+    async def _connect(self) -> Connection:
+        loop, tls = asyncio.get_running_loop(), self._tls
+        if tls is None:
+            _, connection = await loop.create_connection(lambda: Connection(self), self.host, self.port)
+            return connection
+        _, secured = await loop.create_connection(
+            lambda: Connection(self),
+            self.host,
+            self.port,
+            ssl=tls(),
+            server_hostname=self.host,
+            ssl_shutdown_timeout=GOODBYE_S,
+        )
+        return secured
+
+    @staticmethod
+    def refuse(flight: Flight, message: str) -> None:
+        """Ends a flight that could not begin."""
+        if flight.end():
+            flight.receiver.failed(Failure(kind="connect", message=message))
 
     def put_aside(self, began: float) -> None:
         """No connection was made. One begun before it was put aside the last time says nothing new."""
@@ -122,6 +167,9 @@ class Replica:
 
     def idle(self, connection: Connection) -> None:
         """A connection is free for the next call: what it carried was answered."""
+        if self._retired:
+            connection.close()
+            return
         connection.idle_since = self.now()
         self._idle.append(connection)
 
@@ -132,7 +180,7 @@ class Replica:
 
     def tidy(self) -> None:
         """Closes connections nobody needed for a while; called every second."""
-        oldest = self.now() - IDLE_TIMEOUT_S
+        oldest = self.now() - self.idle_timeout_s
         for connection in [c for c in self._idle if c.idle_since < oldest]:
             self._idle.remove(connection)
             connection.close()
@@ -142,3 +190,14 @@ class Replica:
         idle, self._idle = self._idle, []
         for connection in idle:
             connection.close()
+
+    def retire(self) -> None:
+        """No new calls come: idle connections close now, the others as soon as their call ended."""
+        self._retired = True
+        self.close()
+
+
+def _named(host: str, port: int, usual: int) -> str:
+    """As it is called in a request's `host` field."""
+    name = f"[{host}]" if ":" in host else host
+    return name if port == usual else f"{name}:{port}"

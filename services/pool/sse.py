@@ -71,17 +71,24 @@ class WireUsage(msgspec.Struct):
 
     prompt_tokens: Tokens
     completion_tokens: Tokens = 0
+    total_tokens: Tokens | None = None
     prompt_tokens_details: _Details | None = None
     completion_tokens_details: _Details | None = None
 
     def usage(self) -> Usage:
-        """In our words; a part is never larger than its whole."""
+        """In our words; a part is never larger than its whole.
+
+        Gemini's total has tokens that it thought with and that its other numbers lack
+        (https://github.com/Clarifai/clarifai-python/pull/978). They are output, and are paid for.
+        """
         prompt, completion = self.prompt_tokens_details, self.completion_tokens_details
+        untold = max(0, (self.total_tokens or 0) - self.prompt_tokens - self.completion_tokens)
+        reasoning = (completion.reasoning_tokens or 0) if completion else 0
         return Usage(
             input=self.prompt_tokens,
-            output=self.completion_tokens,
+            output=self.completion_tokens + untold,
             cached=min(prompt.cached_tokens or 0, self.prompt_tokens) if prompt else 0,
-            reasoning=min(completion.reasoning_tokens or 0, self.completion_tokens) if completion else 0,
+            reasoning=min(max(reasoning, untold), self.completion_tokens + untold),
         )
 
 

@@ -1,15 +1,28 @@
 """A streamed answer as it comes from an engine: events to pass on, and what they told."""
 
+import contextlib
+
+import msgspec
+
 from events.words import Usage
 from services.pool.sse import (
     DONE_EVENT,
     TELLS_USAGE,
     EventBuffer,
+    WireUsage,
     before_error,
     says_done,
     says_something,
+    split,
     take_usage,
 )
+
+RUNNING = b": usage so far "  # begins a comment of our own: what an engine told beside a part of its answer
+
+
+def running_usage(usage: bytes) -> bytes:
+    """Tells an `EventStream`, and nobody behind it, a usage object of OpenAI's, on one line."""
+    return b"%b%b\n\n" % (RUNNING, usage)
 
 
 class EventStream:
@@ -51,6 +64,8 @@ class EventStream:
 
     def _read(self, events: bytes) -> bytes:
         events, self.failed = before_error(events)
+        if RUNNING in events:
+            events = self._without_running(events)
         if b'"usage"' in events and TELLS_USAGE.search(events):
             events, usage = take_usage(events, keep=self._wants_usage)
             self.usage = usage or self.usage
@@ -60,3 +75,13 @@ class EventStream:
             self.done = True
         self._events += events.count(b"data:")
         return events
+
+    def _without_running(self, events: bytes) -> bytes:
+        kept = []
+        for event in split(events):
+            if not event.startswith(RUNNING):
+                kept.append(event)
+                continue
+            with contextlib.suppress(ValueError, RecursionError):
+                self.usage = msgspec.json.decode(event[len(RUNNING) :], type=WireUsage).usage()
+        return b"".join(kept)

@@ -39,7 +39,7 @@ from services.jobs.slots import by_schedule
 from services.requests.ingest import ingest_envelope
 from services.router.health import Check
 from services.router.metrics import Metrics
-from services.runtime import cloud_backups, configuration, functions
+from services.runtime import backends, cloud_backups, configuration, functions
 from services.runtime.cloud_settings import CloudSettings, read_cloud_settings
 from services.runtime.probes import Probes
 from services.runtime.process import Process, utc_now
@@ -75,7 +75,7 @@ class Cloud:
         self.publisher = PubSubPublisher(self.channel, self.pubsub_place)
         data = self._database(self.place.database)
         stores = self._stores(data)
-        self._feed = ConfigFeed(stores.config, configuration.lacking_here)
+        self._feed = ConfigFeed(stores.config, configuration.lacking_here, backends.pools())
         await self._first_config()
         return Process(
             settings=self.settings,

@@ -17,7 +17,6 @@ from services.rehearsal.engine import RehearsalEngine
 from services.rehearsal.profiles import PROFILES
 from services.runtime.settings import Settings
 
-REACH = frozenset({"replicas"})  # the ways to a backend that `services.pool` knows
 GOOGLE = ("GOOGLE_APPLICATION_CREDENTIALS", "K_SERVICE", "KUBERNETES_SERVICE_HOST")  # one of them is set
 GOOGLE_FILE = Path(".config/gcloud/application_default_credentials.json")  # below the home folder
 
@@ -72,7 +71,6 @@ def here_of(config: Config, environment: Mapping[str, str], home: Callable[[], P
         variables=frozenset(key.env for key in keys if key.env and environment.get(key.env)),
         files=frozenset(key.file for key in keys if key.file and os.access(key.file, os.R_OK)),
         google=any(environment.get(name) for name in GOOGLE) or _is_logged_in(home),
-        reach=REACH,
     )
 
 

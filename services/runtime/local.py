@@ -22,7 +22,7 @@ from services.embedded.workers import Workers
 from services.jobs.starts import event_of
 from services.requests.ingest import ingest_envelope
 from services.router.credentials import digest
-from services.runtime import backups, configuration, first_start, functions
+from services.runtime import backends, backups, configuration, first_start, functions
 from services.runtime.process import Process, utc_now
 from services.runtime.serving import RouterService, Surroundings
 from services.runtime.settings import Settings, shown
@@ -88,7 +88,7 @@ class LocalPlatform:
         log.info("settings: %s", shown(settings))
         folder = self._take_folder()
         stores, bus = await open_local(folder, utc_now, self._stack)
-        feed = ConfigFeed(stores.config, configuration.lacking_here)
+        feed = ConfigFeed(stores.config, configuration.lacking_here, backends.pools())
         self._stack.callback(feed.close)
         chosen = await configuration.begin(feed, settings, self._stack)
         key = await first_start.development_key(folder.path, settings, stores.keys, utc_now)

@@ -1,0 +1,1 @@
+"""Google's own credentials of a process, by google-auth."""
