@@ -86,7 +86,8 @@ class Renewed(Background):
     async def run(self) -> None:
         """See `Background`."""
         while True:
-            await asyncio.sleep(await self.renew())
+            pause_s = await self.renew()
+            await asyncio.sleep(pause_s)
 
     async def renew(self) -> float:
         """Fetches it; after so many seconds it should be fetched again."""
@@ -96,7 +97,7 @@ class Renewed(Background):
         except (Unavailable, TimeoutError) as error:
             self._failures += 1
             log.warning("%s cannot be had: %s", self._what, error or f"nothing came within {FETCH_S:g} s")
-            pause_s = min(LAST_PAUSE_S, FIRST_PAUSE_S * 2 ** min(self._failures - 1, 10))
+            pause_s: float = min(LAST_PAUSE_S, FIRST_PAUSE_S * 2 ** min(self._failures - 1, 10))
             return pause_s * (1 + self._chance()) / 2
         self._failures = 0
         self._line = grant.line

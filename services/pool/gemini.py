@@ -135,11 +135,11 @@ class _ToolCalls:
 
     def number(self, piece: dict[str, Any]) -> None:
         """Gives a piece its index, where it has none."""
-        id, told = piece.get("id"), piece.get("index")
+        name, told = piece.get("id"), piece.get("index")
         if isinstance(told, int):
             self.count = max(self.count, told + 1)
             return
-        begins = (id not in self._by_id) if id else bool(piece.get("function", {}).get("name"))
+        begins = (name not in self._by_id) if name else bool(piece.get("function", {}).get("name"))
         if begins or not self.count:
             self.count += 1
-        piece["index"] = self._by_id.setdefault(id, self.count - 1) if id else self.count - 1
+        piece["index"] = self._by_id.setdefault(name, self.count - 1) if name else self.count - 1

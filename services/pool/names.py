@@ -55,7 +55,8 @@ class WatchedName(Background):
     async def run(self) -> None:
         """See `Background`."""
         while True:
-            await asyncio.sleep(await self.look())
+            pause_s = await self.look()
+            await asyncio.sleep(pause_s)
 
     async def look(self) -> float:
         """Looks it up; after so many seconds it should be looked up again."""
@@ -77,5 +78,5 @@ class WatchedName(Background):
             self._why = why
             log.warning("%s: %s", self._host, why)
         if self.addresses and self._clock() - self._seen_at >= KEPT_S:
-            log.error("DNS has listed nothing under %s for %g s; its engines are given up", self._host, KEPT_S)
+            log.error("%s listed nothing for %g s: its engines are given up", self._host, KEPT_S)
             self.addresses = ()

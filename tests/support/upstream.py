@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import socket
+import ssl
 import struct
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -194,7 +195,8 @@ class Line(asyncio.Protocol):
 class Upstream:
     """Serves on a port of its own. Each call takes the next script; without one it gets a plain answer."""
 
-    def __init__(self) -> None:
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
+        self._tls = tls
         self.calls: list[Call] = []
         self.port = 0
         self.accepted = 0  # connections so far
@@ -208,7 +210,7 @@ class Upstream:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"{'https' if self._tls else 'http'}://127.0.0.1:{self.port}"
 
     @property
     def connections(self) -> int:
@@ -236,7 +238,7 @@ class Upstream:
     async def listen(self) -> None:
         """Serves, again on the same port where it served before."""
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(lambda: Line(self), "127.0.0.1", self.port)
+        self._server = await loop.create_server(lambda: Line(self), "127.0.0.1", self.port, ssl=self._tls)
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def refuse(self) -> None:
@@ -281,9 +283,9 @@ class Upstream:
 
 
 @asynccontextmanager
-async def upstream() -> AsyncIterator[Upstream]:
+async def upstream(tls: ssl.SSLContext | None = None) -> AsyncIterator[Upstream]:
     """A programmable engine that listens."""
-    engine = Upstream()
+    engine = Upstream(tls)
     await engine.listen()
     try:
         yield engine

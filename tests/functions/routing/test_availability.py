@@ -36,11 +36,3 @@ def test_what_is_missing_is_named(backend: Backend, told: str | None) -> None:
 def test_with_its_credentials_a_backend_lacks_nothing(backend: Backend) -> None:
     here = Here(variables=frozenset({"GEMINI_API_KEY"}), files=frozenset({"/run/key"}), google=True)
     assert lacks(backend, here) is None
-
-
-@pytest.mark.parametrize(("backend", "way"), [(BY_DNS, "dns"), (Backend(url=URL), "url")])
-def test_a_way_that_is_not_known_is_told(backend: Backend, way: str) -> None:
-    here = Here(reach=frozenset({"replicas"}))
-
-    assert f"a backend reached by {way}, which this release cannot call yet" == lacks(backend, here)
-    assert lacks(BY_REPLICAS, here) is None
