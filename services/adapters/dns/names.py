@@ -18,9 +18,10 @@ LOOKUP_S = 4.0
 class DnsNames:
     """Asks `servers` at `port`; those of `/etc/resolv.conf`, with its search list, where none are named."""
 
-    def __init__(self, servers: Sequence[str] = (), port: int = 53) -> None:
+    def __init__(self, servers: Sequence[str] = (), port: int = 53, *, lookup_s: float = LOOKUP_S) -> None:
         self._servers = servers
         self._port = port
+        self._lookup_s = lookup_s
         self._resolver: Resolver | None = None
 
     async def find(self, host: str) -> Found:
@@ -30,7 +31,7 @@ class DnsNames:
         from dns.exception import DNSException  # noqa: PLC0415  (loaded by now)
 
         try:
-            return await _find(self._resolver, host)
+            return await _find(self._resolver, host, self._lookup_s)
         except (DNSException, OSError) as error:
             raise Unavailable(_told(error)) from error
 
@@ -50,9 +51,9 @@ def _resolver(servers: Sequence[str], port: int) -> "Resolver":
     return resolver
 
 
-async def _find(resolver: "Resolver", host: str) -> Found:
+async def _find(resolver: "Resolver", host: str, within_s: float) -> Found:
     for kind in KINDS:
-        answer = await resolver.resolve(host, kind, lifetime=LOOKUP_S, search=True, raise_on_no_answer=False)
+        answer = await resolver.resolve(host, kind, lifetime=within_s, search=True, raise_on_no_answer=False)
         if answer.rrset is not None:
             ttl_s = max(0.0, answer.expiration - time.time())
             return Found(addresses=tuple(record.address for record in answer.rrset), ttl_s=ttl_s)
