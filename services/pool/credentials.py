@@ -68,6 +68,7 @@ class Renewed(Background):
         self._line = b""
         self._ends_at = float("inf")
         self._failures = 0
+        self._why = ""
 
     def __repr__(self) -> str:
         return f"Renewed({self._what})"
@@ -96,10 +97,10 @@ class Renewed(Background):
                 grant = await self._fetch()
         except (Unavailable, TimeoutError) as error:
             self._failures += 1
-            log.warning("%s cannot be had: %s", self._what, error or f"nothing came within {FETCH_S:g} s")
+            self._say(str(error) or f"nothing came within {FETCH_S:g} s")
             pause_s: float = min(LAST_PAUSE_S, FIRST_PAUSE_S * 2 ** min(self._failures - 1, 10))
             return pause_s * (1 + self._chance()) / 2
-        self._failures = 0
+        self._failures, self._why = 0, ""
         self._line = grant.line
         if grant.lasts_s is None:
             self._ends_at = float("inf")
@@ -107,3 +108,8 @@ class Renewed(Background):
         self._ends_at = self._clock() + grant.lasts_s
         ahead_s = AHEAD_S + JITTER_S * self._chance()
         return max(grant.lasts_s - ahead_s, grant.lasts_s / 2, FIRST_PAUSE_S)
+
+    def _say(self, why: str) -> None:
+        if why != self._why:
+            self._why = why
+            log.warning("%s cannot be had: %s", self._what, why)

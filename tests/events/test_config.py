@@ -71,13 +71,17 @@ def test_a_model_may_have_another_name_where_it_is_served() -> None:
         (replicas(), "backends.pool.replicas"),
         (replicas(5), "replicas"),
         (replicas("10.0.0.5:8000"), "10.0.0.5:8000"),
-        (replicas("https://10.0.0.5"), "https"),
+        (replicas("ftp://10.0.0.5"), "ftp"),
         (replicas("http://10.0.0.5:8000/v1"), "/v1"),
     ],
 )
 def test_a_document_that_is_wrong_is_refused_with_the_field_at_fault(wrong: object, named: str) -> None:
     with pytest.raises(Invalid, match=named):
         read(wrong)
+
+
+def test_replicas_may_speak_tls() -> None:
+    assert ("https://10.0.0.5",) == read(replicas("https://10.0.0.5")).backends["pool"].replicas
 
 
 def test_how_long_a_models_answers_are_kept_may_be_told() -> None:

@@ -41,9 +41,7 @@ class Authority:
             critical=True,
         )
         self.file = folder / "authority.pem"
-        self.file.write_bytes(
-            made.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
-        )
+        self.file.write_bytes(made.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
 
     def _builder(
         self, subject: x509.Name, key: ec.EllipticCurvePublicKey, lasts: dt.timedelta

@@ -50,9 +50,7 @@ class NameServer(asyncio.DatagramProtocol):
         records = [one.packed for one in found if (one.version == 4) == (kind == A)]
         code = SERVFAIL if self.broken else 0 if name in self.listed else NXDOMAIN
         head = query[:2] + struct.pack("!HHHHH", 0x8180 | code, 1, len(records), 0, 0)
-        rows = [
-            b"\xc0\x0c" + struct.pack("!HHIH", kind, 1, self.ttl_s, len(one)) + one for one in records
-        ]
+        rows = [b"\xc0\x0c" + struct.pack("!HHIH", kind, 1, self.ttl_s, len(one)) + one for one in records]
         return head + question + b"".join(rows)
 
 

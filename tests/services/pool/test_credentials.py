@@ -111,5 +111,3 @@ async def test_it_goes_on_for_as_long_as_somebody_holds_it() -> None:
     held.hold()
     await source.fetched.wait()
     held.let_go()
-
-

@@ -54,7 +54,9 @@ def indices(events: list[Any]) -> list[int]:
     return [piece["index"] for event in events for piece in event["choices"][0]["delta"]["tool_calls"]]
 
 
-def tool(name: str | None = None, id: str | None = None, arguments: str = "{}", **more: Any) -> dict[str, Any]:
+def tool(
+    name: str | None = None, id: str | None = None, arguments: str = "{}", **more: Any
+) -> dict[str, Any]:
     function = {"arguments": arguments} | ({"name": name} if name else {})
     return {"type": "function", "function": function} | ({"id": id} if id is not None else {}) | more
 

@@ -296,4 +296,3 @@ async def test_how_long_gemini_asks_to_wait_is_heard_as_a_header(engine: Upstrea
     engine.will(answers(LIMITED, 429))
     heard = await call(hosted(engine.url, kind="gemini")).end()
     assert (429, b"35", LIMITED) == (heard.status, value_of(heard.headers, b"retry-after"), heard.body)
-

@@ -58,9 +58,7 @@ async def test_it_is_looked_up_again_when_its_time_is_over(
     assert pause_s == await names.watched().look()
 
 
-async def test_what_dns_said_last_goes_on_for_a_while(
-    names: Names, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_what_dns_said_last_goes_on_for_a_while(names: Names, caplog: pytest.LogCaptureFixture) -> None:
     names.lists("10.0.0.2", "10.0.0.1", "10.0.0.1")
     watched = names.watched()
     await watched.look()
