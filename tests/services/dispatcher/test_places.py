@@ -3,7 +3,12 @@
 import pytest
 from msgspec import structs
 
+from events.config import Backend
+from services.adapters.dns.names import DnsNames
+from services.pool.outside import Outside
+from services.pool.pool import Pool
 from tests.services.dispatcher.world import World
+from tests.support.names import name_server
 from tests.support.upstream import Upstream, answers
 from tests.support.wire import completion, usage
 
@@ -43,3 +48,20 @@ async def test_a_request_leaves_only_if_its_tenant_still_lets_it(
     assert ("completed" if may_leave else "failed") == document.state
     assert may_leave == (document.problem is None)
     assert int(may_leave) == len(engine.calls)
+
+
+async def test_a_request_runs_on_an_engine_that_dns_lists(world: World, engine: Upstream) -> None:
+    engine.will(ANSWER)
+    name = await world.submit()
+    backend = Backend(dns=f"engines.pool.svc:{engine.port}")
+    async with name_server() as server:
+        server.listed["engines.pool.svc"] = ["127.0.0.1"]
+        outside = Outside(names=DnsNames(("127.0.0.1",), server.port))
+        await outside.name("engines.pool.svc").look()
+        world.config = structs.replace(world.config, backends={"pool": backend})
+        world.pool = Pool(world.config, outside)
+        await world.dispatch()
+        document = await world.ends(name)
+
+    assert "completed" == document.state
+    assert 1 == len(engine.calls)
