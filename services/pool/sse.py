@@ -12,6 +12,9 @@ _DONE = b"[DONE]"
 TELLS_USAGE = re.compile(rb'"usage"\s*:\s*\{')  # many engines say "usage": null in every other event
 DONE_EVENT = b"data: [DONE]\n\n"
 MAX_EVENT = 8 * 2**20
+MARKS = (b"\n\n", b"\r\n\r\n", b"\r\r")
+LONGEST_MARK = 4
+_END = re.compile(rb"(?:\n\n|\r\n\r\n|\r\r)")
 
 
 class EventBuffer:
@@ -20,24 +23,26 @@ class EventBuffer:
     __slots__ = ("rest",)
 
     def __init__(self) -> None:
-        self.rest = b""
+        self.rest = bytearray()
 
     def feed(self, data: bytes) -> bytes:
         """The whole events so far, exactly as they came."""
-        if self.rest:
-            data = self.rest + data
-        if data.endswith(b"\n\n"):  # nearly always
-            self.rest = b""
+        rest = self.rest
+        if not rest and data.endswith(b"\n\n"):  # nearly always
             return data
-        end = _last_boundary(data)
-        self.rest = data[end:]
-        if len(self.rest) > MAX_EVENT:
+        seen = max(0, len(rest) - LONGEST_MARK + 1)
+        rest += data
+        end = _last_boundary(rest, seen)
+        events = bytes(rest[:end])
+        del rest[:end]
+        if len(rest) > MAX_EVENT:
             raise ValueError(f"an event is longer than {MAX_EVENT} bytes")
-        return data[:end]
+        return events
 
 
-def _last_boundary(data: bytes) -> int:
-    ends = [data.rfind(mark) + len(mark) for mark in (b"\n\n", b"\r\n\r\n", b"\r\r") if mark in data]
+def _last_boundary(data: bytearray, start: int) -> int:
+    """Where the last event ends of which a part is behind `start`."""
+    ends = [found + len(mark) for mark in MARKS if (found := data.rfind(mark, start)) >= 0]
     return max(ends, default=0)
 
 
@@ -50,12 +55,12 @@ def says_done(events: bytes) -> bool:
 
 def split(events: bytes) -> list[bytes]:
     """Single events, each with its boundary."""
-    found = []
-    for mark in (b"\r\n\r\n", b"\n\n"):
-        if mark in events:
-            found = [part + mark for part in events.split(mark) if part]
-            break
-    return found or ([events] if events else [])
+    found, start = [], 0
+    for end in _END.finditer(events):
+        if end.end() - start > len(end.group()):
+            found.append(events[start : end.end()])
+        start = end.end()
+    return [*found, events[start:]] if start < len(events) else found
 
 
 Tokens = Annotated[int, msgspec.Meta(ge=0, le=2**40)]  # what is beyond is no count, and is not believed

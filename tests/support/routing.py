@@ -97,6 +97,7 @@ class Routed:
     cache: AnswerCache | None
     recorder: UsageRecorder
     budget: Budget
+    pool: Pool
 
     def request(self, body: bytes, headers: dict[str, str] | None = None) -> bytes:
         """A chat completion's request."""
@@ -150,6 +151,7 @@ async def routed(
             cache=cache,
             recorder=recorder,
             budget=held,
+            pool=pool,
         )
     finally:
         tap.broken = False

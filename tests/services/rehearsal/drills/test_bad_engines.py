@@ -72,7 +72,7 @@ async def whole(fault: Fault, reader: asyncio.StreamReader) -> None:
     assert sent == await reader.readexactly(len(sent))
 
 
-ENDS = {"hang": hung, "close": closed, "reset": reset, "stay": stayed, "go on": goes_on}
+ENDS = {"hang": hung, "close": closed, "reset": reset, "stay": stayed, "go on": goes_on, "drip": goes_on}
 
 
 async def test_a_keep_alive_ends_as_it_is_asked_again() -> None:
