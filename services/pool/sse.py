@@ -8,7 +8,7 @@ import msgspec
 from events.words import Usage
 from functions.request.admission import BYTES_PER_TOKEN
 
-_DONE = b"[DONE]"
+DONE_DATA = b"[DONE]"
 TELLS_USAGE = re.compile(rb'"usage"\s*:\s*\{')  # many engines say "usage": null in every other event
 DONE_EVENT = b"data: [DONE]\n\n"
 MAX_EVENT = 8 * 2**20
@@ -48,8 +48,8 @@ def _last_boundary(data: bytearray, start: int) -> int:
 
 def says_done(events: bytes) -> bool:
     """Whether one of these whole events is a stream's last; a text that speaks of it is not."""
-    return _DONE in events and any(
-        line[5:].strip() == _DONE for line in events.splitlines() if line.startswith(b"data:")
+    return DONE_DATA in events and any(
+        line[5:].strip() == DONE_DATA for line in events.splitlines() if line.startswith(b"data:")
     )
 
 
@@ -110,30 +110,31 @@ class _Reported(msgspec.Struct):
         return not self.choices and self.error != _NULL
 
 
+class _Offered(msgspec.Struct):
+    choices: list[msgspec.Raw] | None = None
+
+
 _reported = msgspec.json.Decoder(_Reported)
 
 
-def _known(body: bytes) -> _Reported | None:
-    """None where it is an object, but its usage has a shape we do not know."""
+def _known(body: bytes) -> _Reported:
+    """Without the usage where that has a shape we do not know."""
     try:
         return _reported.decode(body)
     except msgspec.ValidationError:
-        msgspec.json.decode(body, type=dict[str, msgspec.Raw])
-        return None
+        return _Reported(choices=msgspec.json.decode(body, type=_Offered).choices)
 
 
 def read_answer(body: bytes) -> Usage | None:
-    """The usage a whole answer reports, if it does. Raises `ValueError` where it is not a JSON object,
-    or an error instead of an answer.
+    """The usage a whole answer reports, if it does. Raises `ValueError` where it is no completion: not a JSON
+    object, or without choices, as an error under 200 is.
     """
     try:
         reported = _known(body)
     except RecursionError as error:
         raise ValueError("it is nested too deeply") from error
-    if reported is None:
-        return None
-    if reported.is_error:
-        raise ValueError("it is an error")
+    if reported.choices is None:
+        raise ValueError("it has no choices")
     return reported.usage.usage() if reported.usage else None
 
 
@@ -212,21 +213,16 @@ _chunk = msgspec.json.Decoder(_Chunk)
 _NOTHING = frozenset({b"null", b'""', b"[]", b"{}"})
 
 
-def says_something(events: bytes) -> bool:
-    """Whether one of these whole events tells a part of the answer, or that it ended: not only the role, or
-    nothing yet. What has another shape than a chunk counts as something.
+def says_something(data: bytes) -> bool:
+    """Whether this data of an event tells a part of the answer: more than the role, or that it is over. What
+    has another shape than a chunk tells something.
     """
-    for event in split(events):
-        data = data_of(event)
-        if not data:
-            continue  # a comment
-        try:
-            pieces = _chunk.decode(data).choices
-        except (ValueError, RecursionError):
-            return True
-        if any(map(_says, pieces)):
-            return True
-    return False
+    if not data or data == DONE_DATA:
+        return False
+    try:
+        return any(map(_says, _chunk.decode(data).choices))
+    except (ValueError, RecursionError):
+        return True
 
 
 def _says(piece: _Piece) -> bool:
@@ -236,21 +232,50 @@ def _says(piece: _Piece) -> bool:
 
 
 def data_of(event: bytes) -> bytes:
-    """What a single event of one data line says; b"" for a comment."""
+    """What a single event says, its lines joined; b"" for a comment."""
     start = event.find(b"data:")
-    return event[start + 5 :].strip() if start >= 0 else b""
+    data = event[start + 5 :].strip() if start >= 0 else b""
+    if b"\n" in data or b"\r" in data:
+        lines = event.splitlines()
+        data = b"\n".join(line[5:].strip() for line in lines if line.startswith(b"data:"))
+    return data
 
 
-def before_error(events: bytes) -> tuple[bytes, bool]:
-    """The events before the first that tells an engine's error, and whether there is one."""
-    if b"error" not in events:
+def before_failure(events: bytes) -> tuple[bytes, bool]:
+    """The events before the first that cannot be read, or tells an error; and whether there is one."""
+    if b"error" not in events and _is_readable(events):  # nearly always
         return events, False
     found = split(events)
     for place, event in enumerate(found):
         told = _told(event)
-        if event.startswith(b"event: error") or (told is not None and told.is_error):
+        if (
+            event.startswith(b"event: error")
+            or not _is_readable(event)
+            or (told is not None and told.is_error)
+        ):
             return b"".join(found[:place]), True
     return events, False
+
+
+class _Object(msgspec.Struct):
+    pass
+
+
+_object = msgspec.json.Decoder(_Object)
+
+
+def _is_readable(events: bytes) -> bool:
+    """Whether all that is said in whole events is JSON objects, or that it is over."""
+    try:
+        if events.startswith(b"data: {") and events.count(b"\n") == 2:  # one event of one line: nearly always
+            _object.decode(memoryview(events)[6:])
+        else:
+            for data in map(data_of, split(events)):
+                if data and data != DONE_DATA:
+                    _object.decode(data)
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
 def take_usage(events: bytes, *, keep: bool) -> tuple[bytes, Usage | None]:

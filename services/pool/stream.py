@@ -1,16 +1,19 @@
 """A streamed answer as it comes from an engine: events to pass on, and what they told."""
 
 import contextlib
+from codecs import BOM_UTF8
 
 import msgspec
 
 from events.words import Usage
 from services.pool.sse import (
+    DONE_DATA,
     DONE_EVENT,
     TELLS_USAGE,
     EventBuffer,
     WireUsage,
-    before_error,
+    before_failure,
+    data_of,
     says_done,
     says_something,
     split,
@@ -29,15 +32,17 @@ class EventStream:
     """Takes an engine's bytes in, gives whole events out; of the usage only what the caller wants of it.
 
     `usage` is what the engine told last. `begun`: a part of the answer was told, more than who speaks.
-    `done`: the answer was told to its end. `failed`: the engine told an error, and nothing behind it counts.
+    `done`: the answer was told to its end. `failed`: the engine told an error, or what cannot be read, and
+    nothing behind it counts.
     """
 
-    __slots__ = ("_buffer", "_events", "_wants_usage", "begun", "done", "failed", "usage")
+    __slots__ = ("_buffer", "_events", "_spoken", "_wants_usage", "begun", "done", "failed", "usage")
 
     def __init__(self, *, wants_usage: bool) -> None:
         self._wants_usage = wants_usage
         self._buffer = EventBuffer()
-        self._events = 0
+        self._events = 0  # since it began
+        self._spoken = False  # an event came
         self.usage: Usage | None = None
         self.begun = False
         self.done = False
@@ -50,8 +55,8 @@ class EventStream:
 
     @property
     def tokens(self) -> int:
-        """Our own count: a token an event, but for the first, which tells the role, and [DONE]."""
-        return max(0, self._events - 1 - self.done)
+        """Our own count: a token an event, but for [DONE] and those before the answer began."""
+        return max(0, self._events - self.done)
 
     def feed(self, data: bytes) -> bytes:
         """The events that are whole with this. Raises `ValueError` where one does not end."""
@@ -63,17 +68,20 @@ class EventStream:
         return self._read(DONE_EVENT) if says_done(self._buffer.rest) else b""
 
     def _read(self, events: bytes) -> bytes:
-        events, self.failed = before_error(events)
+        if not self.begun:
+            events = events.removeprefix(BOM_UTF8)  # most clients would not see the first event behind it
         if RUNNING in events:
             events = self._without_running(events)
+        events, self.failed = before_failure(events)
         if b'"usage"' in events and TELLS_USAGE.search(events):
             events, usage = take_usage(events, keep=self._wants_usage)
             self.usage = usage or self.usage
         if not self.begun:
-            self.begun = says_something(events)
-        if says_done(events):
+            self._begin(split(events))
+        else:
+            self._events += events.count(b"data:")
+        if self.begun and says_done(events):
             self.done = True
-        self._events += events.count(b"data:")
         return events
 
     def _without_running(self, events: bytes) -> bytes:
@@ -85,3 +93,14 @@ class EventStream:
             with contextlib.suppress(ValueError, RecursionError):
                 self.usage = msgspec.json.decode(event[len(RUNNING) :], type=WireUsage).usage()
         return b"".join(kept)
+
+    def _begin(self, events: list[bytes]) -> None:
+        """Looks for the first event that tells something. An answer may also end without one, but not without
+        any event.
+        """
+        for place, data in enumerate(map(data_of, events)):
+            if says_something(data) or (self._spoken and data == DONE_DATA):
+                self.begun = True
+                self._events = sum(b"data:" in event for event in events[place:])
+                return
+            self._spoken = self._spoken or bool(data)

@@ -123,7 +123,7 @@ ALWAYS: dict[str, Fault] = {
     "another protocol": Fault(
         (b"HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n",), "hang"
     ),
-    "interim answers that never end": Fault((b"HTTP/1.1 100 Continue\r\n\r\n",), "go on"),
+    "interim answers that never end": Fault((b"HTTP/1.1 100 Continue\r\n\r\n" * 500,), "go on"),
     "an interim answer and then silence": Fault((b"HTTP/1.1 103 Early Hints\r\n\r\n",), "hang"),
     "a head that drips": Fault((b"HTTP/1.1 200 OK\r\nx-filler: ", b"x"), "drip"),
     "a head that is too long": Fault((b"HTTP/1.1 200 OK\r\nx-filler: " + b"x" * 200_000 + b"\r\n\r\n",)),
@@ -138,7 +138,7 @@ ALWAYS: dict[str, Fault] = {
     "503": _status(503),
     "504": _status(504),
     "529": _status(529),
-    "500 that is no JSON": Fault((wire.response(b"<html>Oops</html>", 500, {"content-type": "text/html"}),)),
+    "500 that is no JSON": Fault((wire.response(b"<html>Oops</html>", 500, {"content-type": "text/html"}),), "stay"),
     "an error under 200": Fault((wire.response(ERROR),), "stay"),
     "garbage under 200": Fault((wire.response(b"\x00\xff<html>"),), "stay"),
     "nothing under 200": Fault((wire.response(b""),), "stay"),
