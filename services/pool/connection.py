@@ -137,10 +137,6 @@ class Connection(asyncio.Protocol):
         status = self._parser.get_status_code()
         if self._flight is not None and status >= 200:
             self._responded = True
-            if status >= SERVER_ERROR:
-                self._replica.failed(self._flight.began)
-            elif self._replica.failures or self._replica.aside_until:
-                self._replica.recovered()
             self._flight.receiver.responded(status, self._fields.copy())
 
     def _framed(self) -> bool:
@@ -160,7 +156,7 @@ class Connection(asyncio.Protocol):
         if not self._responded:  # an interim response (1xx)
             self._fields.clear()
             return
-        if self._parser.should_keep_alive():
+        if self._parser.should_keep_alive() and not self._transport.get_write_buffer_size():
             self._flight = None
             self._used = self._free = True
             if self._paused:
@@ -176,6 +172,10 @@ class Connection(asyncio.Protocol):
     def _finish(self, flight: Flight) -> None:
         self._flight = None
         if flight.end():
+            if self._parser.get_status_code() >= SERVER_ERROR:
+                self._replica.failed(flight.began)
+            elif self._replica.failures or self._replica.aside_until:
+                self._replica.recovered()
             flight.receiver.completed()
 
     def _fail(self, failure: Failure) -> None:

@@ -9,7 +9,7 @@ from services.pool.flight import Headers, value_of
 MAX_WORDS = 1000  # characters of an engine's own words; some repeat the whole request
 
 CALLERS_FAULT = frozenset({400, 413, 422})
-BUSY = frozenset({429, 503})
+BUSY = {429: 429, 503: 503, 529: 503}  # and what callers are told; 529 is nobody's but some engines''
 
 
 class _Error(msgspec.Struct):
@@ -41,7 +41,7 @@ def refusal_of(status: int, headers: Headers, body: bytes, model: str) -> Refusa
         return Refusal(status=status, problem=problem)
     if status in BUSY:
         problem = server_problem(f"The engine for {model} is busy; try again.", "engine_busy")
-        return Refusal(status=status, problem=problem, retry_after_s=asked_pause_s(headers) or 1)
+        return Refusal(status=BUSY[status], problem=problem, retry_after_s=asked_pause_s(headers) or 1)
     problem = server_problem(f"The engine for {model} failed with status {status}.", "engine_error")
     return Refusal(status=502, problem=problem)
 

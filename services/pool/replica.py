@@ -32,7 +32,7 @@ class Replica:
 
     It is its own circuit breaker. Where no connection can be made, or `FAILURES` calls in a row came to
     nothing, it is put aside until `aside_until`, by its own clock; the picker goes by that. Each failed trial
-    doubles the pause, and the first success ends it: `aside_until` is 0 again.
+    doubles the pause, and the first whole answer ends it: `aside_until` is 0 again.
     """
 
     idle_timeout_s = IDLE_TIMEOUT_S
@@ -90,7 +90,7 @@ class Replica:
         if start is None:
             start = (
                 f"POST {self._target(path)} HTTP/1.1\r\nhost: {self._named}\r\n"
-                "user-agent: penstock\r\ncontent-type: application/json\r\n"
+                "user-agent: penstock\r\ncontent-type: application/json\r\naccept-encoding: identity\r\n"
             ).encode()
             self._heads[path] = start
         return start

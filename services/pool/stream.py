@@ -9,6 +9,7 @@ from events.words import Usage
 from services.pool.sse import (
     DONE_DATA,
     DONE_EVENT,
+    MAX_EVENT,
     TELLS_USAGE,
     EventBuffer,
     WireUsage,
@@ -36,13 +37,16 @@ class EventStream:
     nothing behind it counts.
     """
 
-    __slots__ = ("_buffer", "_events", "_spoken", "_wants_usage", "begun", "done", "failed", "usage")
+    __slots__ = (
+        "_before", "_buffer", "_events", "_spoken", "_wants_usage", "begun", "done", "failed", "usage",
+    )  # fmt: skip
 
     def __init__(self, *, wants_usage: bool) -> None:
         self._wants_usage = wants_usage
         self._buffer = EventBuffer()
         self._events = 0  # since it began
-        self._spoken = False  # an event came
+        self._before = 0  # bytes of events before it began
+        self._spoken = False  # one of them was no comment
         self.usage: Usage | None = None
         self.begun = False
         self.done = False
@@ -59,7 +63,9 @@ class EventStream:
         return max(0, self._events - self.done)
 
     def feed(self, data: bytes) -> bytes:
-        """The events that are whole with this. Raises `ValueError` where one does not end."""
+        """The events that are whole with this. Raises `ValueError` where one, or what is before the answer,
+        does not end.
+        """
         events = self._buffer.feed(data)
         return self._read(events) if events else b""
 
@@ -104,3 +110,6 @@ class EventStream:
                 self._events = sum(b"data:" in event for event in events[place:])
                 return
             self._spoken = self._spoken or bool(data)
+        self._before += sum(map(len, events))
+        if self._before > MAX_EVENT:
+            raise ValueError(f"no answer begins within {MAX_EVENT} bytes")

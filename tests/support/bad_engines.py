@@ -138,7 +138,9 @@ ALWAYS: dict[str, Fault] = {
     "503": _status(503),
     "504": _status(504),
     "529": _status(529),
-    "500 that is no JSON": Fault((wire.response(b"<html>Oops</html>", 500, {"content-type": "text/html"}),), "stay"),
+    "500 that is no JSON": Fault(
+        (wire.response(b"<html>Oops</html>", 500, {"content-type": "text/html"}),), "stay"
+    ),
     "an error under 200": Fault((wire.response(ERROR),), "stay"),
     "garbage under 200": Fault((wire.response(b"\x00\xff<html>"),), "stay"),
     "nothing under 200": Fault((wire.response(b""),), "stay"),

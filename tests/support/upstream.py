@@ -55,6 +55,9 @@ class Call:
         """Waits while the caller reads slower than it is sent to."""
         await self._line.writable.wait()
 
+    def read_no_more(self) -> None:
+        self._line.transport.pause_reading()
+
     def close(self) -> None:
         self._line.transport.close()
 

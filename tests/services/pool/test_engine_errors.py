@@ -40,7 +40,7 @@ def test_an_error_is_read_in_every_shape_engines_give_it(body: bytes, message: s
     assert message == refusal_of(400, {}, body, "gemma").problem.message
 
 
-@pytest.mark.parametrize("status", [401, 403, 404, 405, 409, 418, 500, 501, 502, 504, 529, 301, 204])
+@pytest.mark.parametrize("status", [401, 403, 404, 405, 409, 418, 500, 501, 502, 504, 301, 204])
 def test_every_other_error_is_ours_and_keeps_the_inside_to_itself(status: int) -> None:
     refusal = refusal_of(status, {}, problem("CUDA out of memory at 0x7f"), "gemma")
 
@@ -62,6 +62,12 @@ RETRY_AFTER = {
     "negative": ({b"retry-after": b"-5"}, 1),
     "nonsense": ({b"retry-after": b"\xb2"}, 1),
 }
+
+
+def test_a_status_only_some_know_is_told_as_one_that_all_know() -> None:
+    refusal = refusal_of(529, {}, b"", "gemma")
+
+    assert (503, "engine_busy", 1) == (refusal.status, refusal.problem.code, refusal.retry_after_s)
 
 
 @pytest.mark.parametrize("status", [429, 503])

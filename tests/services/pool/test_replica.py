@@ -44,6 +44,7 @@ async def test_an_engine_gets_the_request_and_its_answer_is_heard_in_order(
     got = engine.calls[0]
     assert got.head.startswith(b"POST /v1/chat/completions HTTP/1.1\r\n")
     assert ("1", "application/json") == (got.headers["x-one"], got.headers["content-type"])
+    assert "identity" == got.headers["accept-encoding"]
     assert b"body" == got.body
 
 

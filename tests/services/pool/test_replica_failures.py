@@ -7,7 +7,18 @@ import pytest
 from services.pool.replica import FAILURES, FIRST_ASIDE_S, Replica
 from tests.services.pool.receiving import Heard
 from tests.support import wire
-from tests.support.upstream import Script, Upstream, answers, begins, closes, hangs, resets, says, unreachable
+from tests.support.upstream import (
+    Call,
+    Script,
+    Upstream,
+    answers,
+    begins,
+    closes,
+    hangs,
+    resets,
+    says,
+    unreachable,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -78,6 +89,7 @@ FAILS: dict[str, Script] = {
     "it answers with 500": answers(b"{}", 500),
     "it hangs up": closes,
     "it speaks another protocol": says(b"220 smtp.example ESMTP\r\n"),
+    "it begins an answer and breaks off": says(PART, b"12345", then=closes),
 }
 
 
@@ -195,6 +207,22 @@ async def test_an_engine_that_does_not_read_the_request_to_its_end(
 
     assert heard.kind == "reset" or heard.status == 413
     assert 0 == replica.in_flight
+
+
+async def test_a_connection_on_which_a_request_was_answered_early_carries_no_other(
+    engine: Upstream, replica: Replica
+) -> None:
+    async def answers_the_first_bytes(early: Call) -> None:
+        early.read_no_more()
+        await answers(wire.problem(), 413)(early)
+
+    engine.on_connect = answers_the_first_bytes
+    heard = await call(replica, b"x" * 16 * 2**20).end()
+    engine.on_connect = None
+    second = await call(replica).end()
+
+    assert (413, 200) == (heard.status, second.status)
+    assert 2 == engine.accepted
 
 
 async def test_an_engine_that_is_silent_is_waited_for(engine: Upstream, replica: Replica) -> None:

@@ -22,14 +22,21 @@ def test_a_stream_in_any_pieces(size: int, wants_usage: bool) -> None:
     assert 0 == stream.unfinished
 
 
-def test_tokens_are_counted_by_events_but_for_the_first() -> None:
+def test_tokens_are_counted_by_events_once_there_is_an_answer() -> None:
     stream = EventStream(wants_usage=False)
     counts = []
-    for piece in (b": hello\n\n", delta(""), delta("a"), delta("b") + delta("c")):
+    for piece in (b": hello\n\n", delta(""), delta("a"), delta("b") + delta("c"), DONE):
         stream.feed(piece)
         counts.append(stream.tokens)
 
-    assert [0, 0, 1, 3] == counts
+    assert [0, 0, 1, 3, 3] == counts
+
+
+def test_an_answer_that_begins_with_its_first_event_is_counted_from_there() -> None:
+    stream = EventStream(wants_usage=False)
+    stream.feed(b": hello\n\n" + delta("a") + delta("b"))
+
+    assert 2 == stream.tokens
 
 
 def test_what_is_not_whole_is_known_by_its_size() -> None:
@@ -58,6 +65,77 @@ def test_an_error_is_not_passed_on_nor_what_is_behind_it() -> None:
 
     assert delta("a") == stream.feed(delta("a") + ERROR + DONE)
     assert (True, False) == (stream.failed, stream.done)
+
+
+UNREADABLE = {
+    "no JSON": b"data: {oops\n\n",
+    "no object": b"data: 5\n\n",
+    "cut short": delta("b")[:40] + b"\n\n",
+    "two in a line": delta("b").strip() + delta("c")[6:],
+    "two in an event": delta("b")[:-1] + delta("c"),
+    "too deep": b'data: {"a":' + b"[" * 5000 + b"]" * 5000 + b"}\n\n",
+}
+
+
+@pytest.mark.parametrize("bad", UNREADABLE.values(), ids=UNREADABLE)
+def test_an_event_that_cannot_be_read_is_not_passed_on_nor_what_is_behind_it(bad: bytes) -> None:
+    stream = EventStream(wants_usage=False)
+
+    assert delta("a") == stream.feed(delta("a") + bad + DONE)
+    assert (True, False) == (stream.failed, stream.done)
+
+
+READABLE = {
+    "fields behind the data": delta("a")[:-1] + b"id: 7\n\n",
+    "over two lines": delta("a").replace(b", ", b",\ndata: ", 1),
+    "without a blank": delta("a").replace(b"data: ", b"data:"),
+    "with CR": delta("a").replace(b"\n", b"\r"),
+    "no data": b"event: ping\n\n" + delta("a"),
+    "empty data": b"data:\n\n" + delta("a"),
+}
+
+
+@pytest.mark.parametrize("good", READABLE.values(), ids=READABLE)
+def test_an_event_may_be_written_in_any_way_there_is(good: bytes) -> None:
+    stream = EventStream(wants_usage=False)
+
+    assert good == stream.feed(good)
+    assert (True, False) == (stream.begun, stream.failed)
+
+
+def test_usage_is_found_beside_other_fields() -> None:
+    stream = EventStream(wants_usage=False)
+    stream.feed(usage_event(3, 2)[:-1] + b"id: 7\n\n")
+
+    assert Usage(input=3, output=2) == stream.usage
+
+
+def test_a_byte_order_mark_is_not_passed_on() -> None:
+    stream = EventStream(wants_usage=False)
+
+    assert delta("a") == stream.feed(b"\xef\xbb\xbf" + delta("a"))
+
+
+def test_an_end_alone_is_no_answer() -> None:
+    stream = EventStream(wants_usage=False)
+    stream.feed(b": hello\n\n" + DONE)
+
+    assert (False, False) == (stream.begun, stream.done)
+
+
+def test_an_answer_may_be_empty() -> None:
+    stream = EventStream(wants_usage=False)
+    stream.feed(delta("") + DONE)
+
+    assert (True, True) == (stream.begun, stream.done)
+
+
+def test_an_answer_that_does_not_begin_is_given_up() -> None:
+    stream = EventStream(wants_usage=False)
+    comment = b":%b\n\n" % (b"x" * 2**20)
+    with pytest.raises(ValueError, match="no answer begins"):
+        for _ in range(MAX_EVENT // len(comment) + 2):
+            stream.feed(comment)
 
 
 def test_an_event_without_end_is_given_up() -> None:
