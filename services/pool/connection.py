@@ -143,6 +143,10 @@ class Connection(asyncio.Protocol):
         """Whether the protocol tells where the body ends; else the close does."""
         return any(value_of(self._fields, name) for name in (b"content-length", b"transfer-encoding"))
 
+    def _is_sent(self) -> bool:
+        """Whether the whole request went out; some engines answer earlier, and then read no further."""
+        return not self._outgoing and not self._transport.get_write_buffer_size()
+
     def on_body(self, data: bytes) -> None:
         """Called by httptools."""
         if self._flight is not None:
@@ -156,7 +160,7 @@ class Connection(asyncio.Protocol):
         if not self._responded:  # an interim response (1xx)
             self._fields.clear()
             return
-        if self._parser.should_keep_alive() and not self._transport.get_write_buffer_size():
+        if self._parser.should_keep_alive() and self._is_sent():
             self._flight = None
             self._used = self._free = True
             if self._paused:

@@ -1,6 +1,7 @@
 """One call to an engine for a synchronous request: what came back, what it used, and its records."""
 
 import asyncio
+import math
 from typing import TYPE_CHECKING, Protocol
 
 from events.usage import Outcome, Progress
@@ -17,7 +18,8 @@ from services.router.records import completed, started
 if TYPE_CHECKING:
     from services.router.exchanges import Exchanges
 
-PASSES = frozenset({429, 500, 502, 503, 504, 529})  # statuses of trouble that may be over soon, or elsewhere
+PASSES = frozenset({408, 425, 429, 500, 502, 503, 504, 529})  # trouble that may be over soon, or elsewhere
+STAYS = frozenset({401, 403, 404})  # an engine that is set up wrong: another one may not be
 
 
 class Caller(Protocol):
@@ -36,7 +38,7 @@ class Caller(Protocol):
         """There is no answer, but a refusal."""
 
     def declined(self, refusal: Refusal, after_s: float | None) -> None:
-        """The engine does not answer now; it may in `after_s` seconds, if it says so, or another one may."""
+        """The engine does not answer now; it may in `after_s` seconds, where that is told, or another may."""
 
     def broke(self, outcome: Outcome, problem: Problem) -> None:
         """There will be no whole answer."""
@@ -136,6 +138,8 @@ class Attempt:
             refusal = refusal_of(self._status, self._headers, self.answer, self._order.model)
             if self._status in PASSES:
                 self._caller.declined(refusal, asked_pause_s(self._headers))
+            elif self._status in STAYS:
+                self._caller.declined(refusal, math.inf)
             else:
                 self._caller.refuse("engine_error", refusal)
 
@@ -195,6 +199,9 @@ class Attempt:
     # --- an answer in one piece
 
     def _whole_answer(self) -> None:
+        if self._order.stream:  # whoever reads events would find none in it
+            self._broke("engine_error", "The engine answered without a stream.", "engine_error")
+            return
         try:
             self._usage = read_answer(self.answer)
         except ValueError:
@@ -347,4 +354,4 @@ class Attempt:
 
 
 def _tells_events(headers: Headers) -> bool:
-    return (value_of(headers, b"content-type") or b"").startswith(b"text/event-stream")
+    return (value_of(headers, b"content-type") or b"").lower().startswith(b"text/event-stream")

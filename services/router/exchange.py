@@ -87,10 +87,6 @@ class Exchange:
             return
         if attempt.stream is not None:
             self._reply.finish()
-        elif self._replied:  # a stream was asked for, and kept alive until now
-            problem = server_problem("The engine answered without a stream.", "engine_error")
-            self.broke("engine_error", problem)
-            return
         else:
             self._replied = self._relayed = True
             self._reply.send(200, self._fields() + JSON, attempt.answer)

@@ -226,11 +226,11 @@ ENDS: dict[str, tuple[bool, Script]] = {
 
 
 async def test_a_start_that_never_gets_durable_ends_at_the_deadline(engine: Upstream) -> None:
-    engine.will(*(script for _, script in ENDS.values()))
     async with routed(engine.url, deadlines=Deadlines(total_s=0.1)) as it:
         it.tap.close()
-        for answer in await asyncio.gather(*(it.call(chat(stream=True)) for _ in ENDS)):
-            refusal(answer, 504, "total_timeout")
+        for stream, script in ENDS.values():
+            engine.will(script)
+            refusal(await it.call(chat(stream=stream)), 504, "total_timeout")
 
 
 @pytest.mark.parametrize(("stream", "script"), ENDS.values(), ids=ENDS)

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from tests.services.router.refusing import refusal
 from tests.support.platform import CHAT, Running, config_file, running
-from tests.support.upstream import Upstream
-from tests.support.wire import chat
+from tests.support.upstream import Upstream, answers, streams
+from tests.support.wire import DONE, chat, delta
 
 pytestmark = pytest.mark.anyio
 
@@ -199,7 +199,11 @@ VALID = json.loads(chat())
     field=st.sampled_from(["model", "messages", "stream", "stream_options"]),
     value=st.none() | st.booleans() | st.integers() | st.text(max_size=5) | st.lists(st.integers()),
 )
-async def test_no_value_of_a_field_is_ever_a_500(platform: Running, field: str, value: object) -> None:
+async def test_no_value_of_a_field_is_ever_a_500(
+    platform: Running, shared_engine: Upstream, field: str, value: object
+) -> None:
+    streamed = field == "stream" and value is True
+    shared_engine.always = streams(delta("Hello."), DONE) if streamed else answers()
     answer = await platform.call("POST", CHAT, json.dumps(VALID | {field: value}).encode())
 
     assert answer.status in (200, 400, 404), answer.body

@@ -242,14 +242,14 @@ async def test_an_engine_that_streams_unasked_is_relayed_all_the_same(
     assert b"".join((*HELLO, DONE)) == (await platform.chat()).body
 
 
-async def test_an_engine_that_does_not_stream_though_asked_is_relayed_all_the_same(
+async def test_an_engine_that_does_not_stream_though_asked_has_failed(
     platform: Running, engine: Upstream
 ) -> None:
     engine.will(answers(completion(usage=usage(7, 3))))
     answer = await platform.chat(stream=True)
 
-    assert (200, "application/json") == (answer.status, answer.headers["content-type"])
-    assert (7, 3, 0) == await counted(platform)
+    # A client that reads events would see an answer of nothing, and no error.
+    assert (502, "engine_error") == (answer.status, answer.error["code"])
 
 
 async def test_what_a_cut_stream_gave_is_billed_as_an_estimate(platform: Running, engine: Upstream) -> None:

@@ -47,6 +47,8 @@ UNSEEN: dict[str, Script] = {
     "is over its rate": answers(problem("slow down"), 429, {"retry-after": "0"}),
     "answers with nonsense": answers(b"<html>It works!</html>"),
     "answers with an error": answers(problem("CUDA out of memory")),
+    "waited too long for the request": answers(problem("late"), 408),
+    "finds it too early": answers(problem("early"), 425),
     "ends a stream that says nothing": streams(),
     "streams an error first": streams(event({"error": {"message": "CUDA out of memory"}})),
     "tells who speaks, and breaks off": begins(ROLE, then=closes),
@@ -97,6 +99,15 @@ async def test_what_another_attempt_cannot_mend_is_told_at_once(engine: Upstream
         assert 400 <= (await it.call(chat())).status
 
     assert 1 == len(engine.calls)
+
+
+@pytest.mark.parametrize("status", [401, 403, 404])
+async def test_an_engine_that_is_set_up_wrong_is_passed_by_for_another(engine: Upstream, status: int) -> None:
+    async with upstream() as other, routed(other.url, engine.url, retries=Retries(first_s=60)) as it:
+        engine.always = answers(problem("No."), status)
+        assert {200} == {(await it.call(chat())).status for _ in range(4)}
+
+    assert engine.calls
 
 
 @pytest.mark.parametrize("stream", [False, True])
