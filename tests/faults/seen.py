@@ -75,9 +75,7 @@ async def seen(bad: Bad, deadlines: Deadlines, *, stream: bool, another: bool = 
         engines[-1].always = GOOD[stream]
         url = stack.enter_context(unreachable()) if bad.away else engines[0].url
         urls = [*(engine.url for engine in engines[1:]), url]  # of two, the second is called first
-        it = await stack.enter_async_context(
-            routed(*urls, deadlines=deadlines, retries=SOME, budget=2**26)
-        )
+        it = await stack.enter_async_context(routed(*urls, deadlines=deadlines, retries=SOME, budget=2**26))
         await _prepare(bad, engines[0], it, stream)
         before = len(it.tap.records)
         answer = await it.call(chat(stream=stream))
