@@ -7,7 +7,7 @@ from events.words import Problem, Record, Usage, server_problem
 from services.dispatcher.engine_call import EngineAnswer
 from services.pool.engine_errors import refusal_of
 from services.pool.flight import Failure
-from services.pool.sse import read_answer
+from services.pool.sse import estimate_output, read_answer
 
 Again = Literal["no", "at once", "free", "counted"]
 
@@ -16,11 +16,12 @@ class Judgement(Record):
     """`again` says whether another attempt may help: "free" where the engine was only busy or away, so
     that it is no failed attempt, "counted" where the attempt failed, "at once" where there is nothing to
     wait for either. With a `status_code` the problem is told in the engine's own words, which may quote
-    the prompt.
+    the prompt. `output_estimate`: about how many tokens an answer has whose engine told no `usage`.
     """
 
     outcome: Outcome
     usage: Usage | None = None
+    output_estimate: int = 0
     body: bytes | None = None
     problem: Problem | None = None
     status_code: int | None = None
@@ -62,7 +63,8 @@ def _whole(body: bytes, model: str, answer_bytes: int) -> Judgement:
         return Judgement(outcome="engine_error", problem=problem, again="counted")
     if len(body) > answer_bytes:
         return _too_large(f"its answer has {len(body)} bytes", model, answer_bytes, usage)
-    return Judgement(outcome="finished", usage=usage, body=body)
+    estimate = 0 if usage else estimate_output(body)
+    return Judgement(outcome="finished", usage=usage, output_estimate=estimate, body=body)
 
 
 def _too_large(told: str, model: str, answer_bytes: int, usage: Usage | None = None) -> Judgement:

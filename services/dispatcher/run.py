@@ -197,7 +197,9 @@ class Run:
         assert judgement.body is not None
         answer = await self._keep(200, judgement.body)
         document, now = self._document, self._ports.now()
-        completed = self._completed("finished", judgement.usage, billed=True)
+        completed = self._completed(
+            "finished", judgement.usage, billed=True, output_estimate=judgement.output_estimate
+        )
         page = UsageRecorded(producer=self._ports.recorder.producer, records=(completed,))
         ended = finish(
             document,
@@ -285,7 +287,9 @@ class Run:
         if self._started is not None:
             self._ports.recorder.add(self._completed(outcome, usage, billed=billed))
 
-    def _completed(self, outcome: Outcome, usage: Usage | None, *, billed: bool) -> Completed:
+    def _completed(
+        self, outcome: Outcome, usage: Usage | None, *, billed: bool, output_estimate: int = 0
+    ) -> Completed:
         started, now = self._started, self._ports.now()
         assert started is not None
         self.completed = Completed(
@@ -297,7 +301,7 @@ class Run:
             backend=started.backend,
             at=now,
             outcome=outcome,
-            usage=usage or Usage(input=started.estimate),
+            usage=usage or Usage(input=started.estimate, output=output_estimate),
             billed=billed,
             estimated=None if usage else "usage",
             duration_ms=round((now - self._began).total_seconds() * 1000),

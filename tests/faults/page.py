@@ -1,10 +1,12 @@
 """`docs/faults.md`, as the table of faults tells it."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from tests.faults.table import ATTEMPTS, Row, rows
+from tests.faults.queued import Queued, queued_end
+from tests.faults.table import ATTEMPTS, Kind, Row, rows
 
+KINDS: tuple[Kind, ...] = ("any", "whole")
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "faults.md"
 
 HEAD = f"""# What callers see when an engine goes bad
@@ -33,6 +35,16 @@ official clients do so by themselves, but not once a stream began. Asking again 
 413 and 422.
 """
 
+QUEUED = """
+## A queued request
+
+`POST /v1/requests` asks engines for answers in one piece, so its ends follow from those above. Only an answer
+is billed.
+
+| The client would see | The request |
+|---|---|
+"""
+
 COLUMNS = """
 | The engine's fault | The client sees | Calls | Billed | Another replica |
 |---|---|---|---|---|
@@ -50,8 +62,25 @@ def page() -> str:
             _table(rows("whole")),
             "\n## A stream\n",
             _table(rows("streamed")),
+            QUEUED,
+            *_queued(),
         )
     )
+
+
+def _queued() -> Iterator[str]:
+    ends = {row.ends.told: queued_end(row.ends) for kind in KINDS for row in rows(kind) if row.steady}
+    return (f"| {told} | {_rests(queued)} |\n" for told, queued in ends.items())
+
+
+def _rests(queued: Queued) -> str:
+    match queued.state:
+        case "completed":
+            return "is completed"
+        case "waits":
+            return "waits and is tried again, with pauses, until its deadline"
+    tried = " after `PENSTOCK_QUEUE_FAILURES` calls" if queued.calls > 1 else " at once"
+    return "fails" + tried + (f", with `{queued.code}`" if queued.code else ", in the engine's words")
 
 
 def _table(shown: Iterable[Row]) -> str:

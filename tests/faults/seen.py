@@ -2,7 +2,8 @@
 
 import asyncio
 import contextlib
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
 from events.usage import Completed, Started
@@ -68,8 +69,11 @@ def patience(*, hangs: bool, total: bool) -> Deadlines:
     )
 
 
-async def seen(bad: Bad, deadlines: Deadlines, *, stream: bool, another: bool = False) -> Seen:
-    """What becomes of a request to this engine; with `another`, there is a good one as well."""
+@asynccontextmanager
+async def faulty(
+    bad: Bad, deadlines: Deadlines, *, stream: bool, another: bool = False
+) -> AsyncIterator[tuple[Routed, list[Upstream]]]:
+    """A router with this engine; with `another`, with a good one as well."""
     async with AsyncExitStack() as stack:
         engines = [await stack.enter_async_context(upstream()) for _ in range(1 + another)]
         engines[-1].always = GOOD[stream]
@@ -77,6 +81,12 @@ async def seen(bad: Bad, deadlines: Deadlines, *, stream: bool, another: bool = 
         urls = [*(engine.url for engine in engines[1:]), url]  # of two, the second is called first
         it = await stack.enter_async_context(routed(*urls, deadlines=deadlines, retries=SOME, budget=2**26))
         await _prepare(bad, engines[0], it, stream)
+        yield it, engines
+
+
+async def seen(bad: Bad, deadlines: Deadlines, *, stream: bool, another: bool = False) -> Seen:
+    """What becomes of a request there."""
+    async with faulty(bad, deadlines, stream=stream, another=another) as (it, engines):
         before = len(it.tap.records)
         answer = await it.call(chat(stream=stream))
         await _settled(it, engines)

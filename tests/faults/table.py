@@ -196,6 +196,11 @@ class Row(NamedTuple):
         then = {script.then for script in self.bad.scripts if isinstance(script, Fault)}
         return self.ends.code in SILENCES or "hang" in then
 
+    @property
+    def steady(self) -> bool:
+        """Whether it is the same for every call."""
+        return not (self.bad.again or self.bad.recovers or self.bad.away)
+
 
 Kind = Literal["any", "whole", "streamed"]
 SILENCES = frozenset({"first_byte_timeout", "idle_timeout"})
