@@ -103,6 +103,7 @@ _NULL = msgspec.Raw(b"null")
 class _Reported(msgspec.Struct):
     usage: WireUsage | None = None
     choices: list[msgspec.Raw] | None = None
+    data: list[msgspec.Raw] | None = None  # of embeddings
     error: msgspec.Raw = _NULL
 
     @property
@@ -112,6 +113,7 @@ class _Reported(msgspec.Struct):
 
 class _Offered(msgspec.Struct):
     choices: list[msgspec.Raw] | None = None
+    data: list[msgspec.Raw] | None = None
 
 
 _reported = msgspec.json.Decoder(_Reported)
@@ -122,18 +124,19 @@ def _known(body: bytes) -> _Reported:
     try:
         return _reported.decode(body)
     except msgspec.ValidationError:
-        return _Reported(choices=msgspec.json.decode(body, type=_Offered).choices)
+        offered = msgspec.json.decode(body, type=_Offered)
+        return _Reported(choices=offered.choices, data=offered.data)
 
 
 def read_answer(body: bytes) -> Usage | None:
-    """The usage a whole answer reports, if it does. Raises `ValueError` where it is no completion: not a JSON
-    object, or without choices, as an error under 200 is.
+    """The usage a whole answer reports, if it does. Raises `ValueError` where it is no answer: not a JSON
+    object, or without choices and embeddings, as an error under 200 is.
     """
     try:
         reported = _known(body)
     except RecursionError as error:
         raise ValueError("it is nested too deeply") from error
-    if reported.choices is None:
+    if reported.choices is None and reported.data is None:
         raise ValueError("it has no choices")
     return reported.usage.usage() if reported.usage else None
 
