@@ -20,14 +20,24 @@ _END = re.compile(rb"(?:\n\n|\r\n\r\n|\r\r)")
 class EventBuffer:
     """Cuts a byte stream at event boundaries (a blank line); keeps the unfinished rest."""
 
-    __slots__ = ("rest",)
+    __slots__ = ("_rest",)
 
     def __init__(self) -> None:
-        self.rest = bytearray()
+        self._rest = bytearray()
+
+    @property
+    def rest(self) -> bytes:
+        """What is not whole yet."""
+        return bytes(self._rest)
+
+    @property
+    def size(self) -> int:
+        """Its bytes."""
+        return len(self._rest)
 
     def feed(self, data: bytes) -> bytes:
         """The whole events so far, exactly as they came."""
-        rest = self.rest
+        rest = self._rest
         if not rest and data.endswith(b"\n\n"):  # nearly always
             return data
         seen = max(0, len(rest) - LONGEST_MARK + 1)

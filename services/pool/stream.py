@@ -55,7 +55,7 @@ class EventStream:
     @property
     def unfinished(self) -> int:
         """Bytes of an event that is not whole yet."""
-        return len(self._buffer.rest)
+        return self._buffer.size
 
     @property
     def tokens(self) -> int:
