@@ -74,13 +74,13 @@ class Gemini:
         try:
             events = self._buffer.feed(data)
         except ValueError:  # too long to be an event: who hears it will say so
-            events, self._buffer = bytes(self._buffer.rest), EventBuffer()
+            events, self._buffer = self._buffer.rest, EventBuffer()
             return events
         return b"".join(map(self._event, split(events)))
 
     def rest(self) -> bytes:
         """See `Dialect`."""
-        return self._event(bytes(self._buffer.rest)) if self._buffer.rest else b""
+        return self._event(self._buffer.rest) if self._buffer.rest else b""
 
     def _event(self, event: bytes) -> bytes:
         event = event.replace(b"\r\n", b"\n")  # ours end in \n, and one stream has one kind

@@ -71,7 +71,7 @@ class EventStream:
 
     def end(self) -> bytes:
         """What there is to pass on when no more bytes come: some engines close right behind [DONE]."""
-        return self._read(DONE_EVENT) if says_done(bytes(self._buffer.rest)) else b""
+        return self._read(DONE_EVENT) if says_done(self._buffer.rest) else b""
 
     def _read(self, events: bytes) -> bytes:
         if not self.begun:
