@@ -9,6 +9,7 @@ import httptools
 
 from services.front.call import Call, Listener, status_line
 from services.front.limits import FULL
+from services.front.reading import grown, mistake_in, without_upgrade
 from services.wire.fields import Fields
 
 if TYPE_CHECKING:
@@ -22,16 +23,17 @@ CHUNKED = b"transfer-encoding: chunked\r\n"
 LAST_CHUNK = b"0\r\n\r\n"
 COPIED = 64 * 2**10  # an answer up to this size is written in one piece with its head
 PAUSES_AT = 64 * 2**10  # bytes a client has not read, before nothing more is made for it
+FRAMING = 8  # bytes on the wire for one of a body, at most: chunks of one byte need six
 
 
 class Connection(asyncio.Protocol):
     """Reads calls, hands them to the front's endpoint one at a time, and is their `Reply`."""
 
     __slots__ = (
-        "_body", "_body_size", "_busy", "_call", "_chunked", "_closing", "_front", "_head_only", "_head_size",
+        "_body", "_busy", "_call", "_chunked", "_closing", "_front", "_head_only", "_head_size",
         "_headers", "_held", "_held_unread", "_idle_since", "_lost", "_outgoing", "_outgoing_size", "_parser",
         "_queue", "_reading_body", "_reading_since", "_refused_at", "_resuming", "_taken_at", "_target",
-        "_transport", "_unparsed", "_unread", "_write_paused", "listener",
+        "_transport", "_unparsed", "_unread", "_version", "_write_paused", "listener",
     )  # fmt: skip
 
     def __init__(self, front: "Front") -> None:
@@ -60,9 +62,9 @@ class Connection(asyncio.Protocol):
         self._target = b""
         self._headers: dict[bytes, bytes] = {}
         self._head_size = 0
-        self._unparsed = 0  # bytes of a head the parser may still keep to itself
-        self._body: list[bytes] = []
-        self._body_size = 0
+        self._version = ""
+        self._unparsed = 0  # bytes of this request that came
+        self._body: bytes | bytearray = b""  # no list: pieces of a byte each take many times as much
         self._reading_since = 0.0
         self._reading_body = False
 
@@ -95,28 +97,26 @@ class Connection(asyncio.Protocol):
         if self._closing:
             return
         self._unparsed += len(data)
+        while data and not self._closing:
+            data = self._parse(data)
+        if self._unparsed - FRAMING * len(self._body) > self._front.limits.head:
+            self._refuse_head()
+
+    def _parse(self, data: bytes) -> bytes:
+        """Reads on; returns what is to be read after it."""
         try:
             self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade as upgrade:
-            self._pass_over_upgrade(data[upgrade.args[0] :])
+        except httptools.HttpParserUpgrade as upgrade:  # read again without the wish: its body would be lost
+            head = without_upgrade(self._parser.get_method(), self._target, self._version, self._headers)
+            self._parser = httptools.HttpRequestParser(self)
+            self._reset()
+            self._unparsed = len(head)
+            return head + data[upgrade.args[0] :]
         except httptools.HttpParserCallbackError as error:
             raise error.__context__ or error from None
         except httptools.HttpParserError as error:
             self._refuse(400, f"The request is not valid HTTP/1.1: {error}.")
-        if not self._reading_body and self._unparsed > self._front.limits.head:
-            self._refuse_head()
-
-    def _pass_over_upgrade(self, rest: bytes) -> None:
-        """Reads a head again without its wish for another protocol: the parser would drop the body."""
-        method, version = self._parser.get_method(), self._parser.get_http_version().encode()
-        if method == b"CONNECT":
-            self._refuse(400, "This is no proxy: CONNECT is not supported.")
-            return
-        lines = [b"%b: %b" % field for field in self._headers.items() if field[0] != b"upgrade"]
-        head = b"\r\n".join([b"%b %b HTTP/%b" % (method, self._target, version), *lines, b"\r\n"])
-        self._parser = httptools.HttpRequestParser(self)
-        self._reset()
-        self.data_received(head + rest)
+        return b""
 
     def pause_writing(self) -> None:
         """Called by asyncio when the client reads too slowly."""
@@ -163,9 +163,11 @@ class Connection(asyncio.Protocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Called by httptools."""
-        self._head_size += len(name) + len(value)
+        self._head_size += len(name) + len(value) + 4  # a colon, a space, the line's end
         if self._head_size > self._front.limits.head:
             self._refuse_head()
+            return
+        if self._reading_body:  # behind the body: whoever guards this door has not looked there
             return
         name = name.lower()
         if name in self._headers:
@@ -173,17 +175,23 @@ class Connection(asyncio.Protocol):
         self._headers[name] = value
 
     def _refuse_head(self) -> None:
-        self._refuse(431, f"The request's head is larger than {self._front.limits.head} bytes.")
+        self._refuse(431, f"The request's head or framing is larger than {self._front.limits.head} bytes.")
 
     def on_headers_complete(self) -> None:
         """Called by httptools: the last moment to refuse a body unread."""
-        if self._refused_at or self._parser.should_upgrade():
+        if self._refused_at:
+            return
+        headers = self._headers
+        self._version = version = self._parser.get_http_version()
+        mistake = mistake_in(self._target, headers, version)
+        if mistake is not None:
+            self._refuse(*mistake)
+        if mistake is not None or self._parser.should_upgrade():
             return
         self._reading_body = True
-        headers = self._headers
         if int(headers.get(b"content-length", 0)) > self._front.limits.body:
             self._refuse_body()
-        elif b"expect" in headers and headers[b"expect"].lower() == b"100-continue" and not self._busy:
+        elif b"expect" in headers and version == "1.1" and not self._busy:
             self._write(CONTINUE)
 
     def _refuse_body(self) -> None:
@@ -194,14 +202,13 @@ class Connection(asyncio.Protocol):
         if self._refused_at:
             return
         size = len(body)
-        self._body_size += size
-        if self._body_size > self._front.limits.body:
+        if len(self._body) + size > self._front.limits.body:
             self._refuse_body()
         elif not self._front.budget.take(size):
             self._refuse(503, FULL, "overloaded")
         else:
             self._held += size
-            self._body.append(body)
+            self._body = grown(self._body, body) if self._body else body
 
     def on_message_complete(self) -> None:
         """Called by httptools: a whole request is here."""
@@ -210,14 +217,9 @@ class Connection(asyncio.Protocol):
             return
         if self._outgoing:  # of the call before: whether the client takes it decides about this one
             self._flush()
-        body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
+        keep_alive = parser.should_keep_alive()
         call = Call(
-            parser.get_method(),
-            self._target,
-            self._headers,
-            body,
-            parser.get_http_version(),
-            parser.should_keep_alive(),
+            parser.get_method(), self._target, self._headers, bytes(self._body), self._version, keep_alive
         )
         self._reset()
         if not (self._busy or self._queue or self._write_paused):
@@ -282,10 +284,10 @@ class Connection(asyncio.Protocol):
 
     def _drop_unanswered(self) -> None:
         """Forgets the request being read and those in line."""
-        size = sum(map(len, self._body)) + sum(len(call.body) for call in self._queue)
+        size = len(self._body) + sum(len(call.body) for call in self._queue)
         self._held -= size
         self._front.budget.give_back(size)
-        self._body = []
+        self._body = b""
         self._queue.clear()
 
     # --- the reply
