@@ -174,7 +174,7 @@ def refuse(refusal: Refusal) -> Response:
 async def on_http_error(request: Request, error: Exception) -> Response:
     """404 and 405 in OpenAI's envelope."""
     assert isinstance(error, HTTPException)
-    path = clipped(request.scope["path"])  # its `url` believes the Host header, and fails over a bad one
+    path = clipped(request.url.path)
     if error.status_code == 405:
         message, code = f"{request.method} is not supported on {path}.", "method_not_allowed"
     else:

@@ -63,11 +63,3 @@ async def test_a_method_that_is_not_there_is_told() -> None:
 
     refusal(answer, 405, "method_not_allowed")
     assert answer.headers["allow"]
-
-
-@pytest.mark.parametrize("host", ["[", "]", "[::1", "a:b:c", "%"])
-async def test_an_odd_host_changes_no_answer(host: str) -> None:
-    async with serving(Router({}, application([]))) as it, connected(it.port) as caller:
-        answer = await caller.ask("GET", "/nothing", headers={"host": host})
-
-    assert "GET /nothing" in refusal(answer, 404, "not_found")

@@ -163,7 +163,7 @@ async def test_a_path_that_is_not_ascii_is_no_http(platform: Running) -> None:
 
 
 async def test_an_unknown_path_is_refused_whatever_the_host_is_called(platform: Running) -> None:
-    for host in ("[", "a b", "\xff", ""):
+    for host in ("[", "[::1", "%", ""):
         refusal(await platform.call("GET", "/nothing", headers={"host": host}), 404, "not_found")
 
 
