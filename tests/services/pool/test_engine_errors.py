@@ -58,6 +58,7 @@ RETRY_AFTER = {
     "as most engines write it": ({b"Retry-After": b"7"}, 7),
     "seconds": ({b"retry-after": b"7"}, 7),
     "too long": ({b"retry-after": b"999999"}, 3600),
+    "more digits than a number may have": ({b"retry-after": b"9" * 5000}, 3600),
     "a date": ({b"retry-after": b"Wed, 21 Oct 2026 07:28:00 GMT"}, 1),
     "negative": ({b"retry-after": b"-5"}, 1),
     "nonsense": ({b"retry-after": b"\xb2"}, 1),

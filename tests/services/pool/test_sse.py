@@ -70,6 +70,14 @@ def test_events_are_split_at_their_blank_lines(end: bytes) -> None:
     assert [] == split(b"")
 
 
+def test_events_that_end_otherwise_than_others_are_split_too() -> None:
+    # A proxy's comments between an engine's events.
+    events = [delta("a"), b": ping\r\n\r\n", usage_event(3, 2), b": ping\r\r", DONE]
+
+    assert events == split(b"".join(events))
+    assert Usage(input=3, output=2) == take_usage(b"".join(events), keep=True)[1]
+
+
 TOLD = {
     "its own event": usage_event(3, 2),
     "without spaces": b'data:{"choices":[],"usage":{"prompt_tokens":3,"completion_tokens":2}}\n\n',
