@@ -9,7 +9,7 @@ import httptools
 
 from services.front.call import Call, Listener, status_line
 from services.front.limits import FULL
-from services.front.reading import grown, mistake_in, without_upgrade
+from services.front.reading import FRAMING, grown, mistake_in, without_upgrade
 from services.wire.fields import Fields
 
 if TYPE_CHECKING:
@@ -23,7 +23,6 @@ CHUNKED = b"transfer-encoding: chunked\r\n"
 LAST_CHUNK = b"0\r\n\r\n"
 COPIED = 64 * 2**10  # an answer up to this size is written in one piece with its head
 PAUSES_AT = 64 * 2**10  # bytes a client has not read, before nothing more is made for it
-FRAMING = 8  # bytes on the wire for one of a body, at most: chunks of one byte need six
 
 
 class Connection(asyncio.Protocol):
@@ -59,10 +58,9 @@ class Connection(asyncio.Protocol):
         self._idle_since = front.now()
 
     def _reset(self) -> None:
-        self._target = b""
+        self._target, self._version = b"", ""
         self._headers: dict[bytes, bytes] = {}
         self._head_size = 0
-        self._version = ""
         self._unparsed = 0  # bytes of this request that came
         self._body: bytes | bytearray = b""  # no list: pieces of a byte each take many times as much
         self._reading_since = 0.0
@@ -120,8 +118,7 @@ class Connection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         """Called by asyncio when the client reads too slowly."""
-        self._held_unread = self._transport.get_write_buffer_size()
-        self._front.budget.count(self._held_unread)
+        self._count_unread()
         if self._resuming is not None:  # it caught up for a moment only, and nobody has heard of that
             self._resuming.cancel()
             self._resuming = None
@@ -129,6 +126,11 @@ class Connection(asyncio.Protocol):
         self._write_paused = True
         if self.listener is not None:
             self.listener.client_paused()
+
+    def _count_unread(self) -> None:
+        unread = self._transport.get_write_buffer_size()
+        self._front.budget.count(unread - self._held_unread)
+        self._held_unread = unread
 
     def resume_writing(self) -> None:
         """Called by asyncio when it caught up."""
@@ -301,10 +303,8 @@ class Connection(asyncio.Protocol):
         if self._lost:
             return
         head = self._head(status, fields, b"content-length: %d\r\n" % len(body))
-        if self._head_only:
-            self._write(head)
-        elif len(body) <= COPIED:
-            self._write(head + body)
+        if self._head_only or len(body) <= COPIED:
+            self._write(head if self._head_only else head + body)
         else:
             self._write(head)
             self._flush()
@@ -350,6 +350,8 @@ class Connection(asyncio.Protocol):
         outgoing, self._outgoing, self._outgoing_size = self._outgoing, [], 0
         if outgoing and not self._transport.is_closing():
             self._transport.write(outgoing[0] if len(outgoing) == 1 else b"".join(outgoing))
+            if self._held_unread:  # what was on its way when the client fell behind
+                self._count_unread()
 
     def _close(self) -> None:
         self._flush()

@@ -5,6 +5,7 @@ from string import ascii_letters, digits
 
 VERSIONS = frozenset({"1.1", "1.0"})
 HOST_BYTES = f"-._~!$&'()*+;=:[]%{ascii_letters}{digits}".encode()  # RFC 3986's, but for the comma
+FRAMING = 8  # bytes on the wire for one of a body, at most: chunks of one byte need six
 LENGTH_DIGITS = 19  # of 2**63; more are leading zeros, which another may not read as we do
 
 Mistake = tuple[int, str]  # a status, and a sentence

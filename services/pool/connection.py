@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 MAX_HEAD = 64 * 2**10
 SERVER_ERROR = 500
+COPIED = 64 * 2**10  # a body up to this size is written in one piece with its head
 
 
 class Connection(asyncio.Protocol):
@@ -29,7 +30,7 @@ class Connection(asyncio.Protocol):
         self.on_header = self._fields.setdefault  # httptools calls it for each: nothing is cheaper
         self._parser = httptools.HttpResponseParser(self)
         self._flight: Flight | None = None
-        self._outgoing = b""  # goes out at the end of the loop's turn
+        self._outgoing: tuple[bytes, ...] = ()  # goes out at the end of the loop's turn
         self._open = False
         self._used = False  # it has carried a call before
         self._free = False  # its call is over, but what came with the last bytes is still being read
@@ -52,14 +53,16 @@ class Connection(asyncio.Protocol):
         self._fields.clear()
         self._received = 0
         self._responded = False
-        self._outgoing = flight.head + flight.body
+        body = flight.body
+        self._outgoing = (flight.head + body,) if len(body) <= COPIED else (flight.head, body)
         self._replica.turn.ends_with(self._flush)
         flight.receiver.sent()
 
     def _flush(self) -> None:
-        outgoing, self._outgoing = self._outgoing, b""
+        outgoing, self._outgoing = self._outgoing, ()
         if self.open:  # else the flight has heard, or will
-            self._transport.write(outgoing)
+            for part in outgoing:
+                self._transport.write(part)
 
     def abandon(self) -> None:
         """Nobody waits any more: the connection closes, which tells the engine."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 from events.usage import Outcome, Progress
 from events.words import Problem, Refusal, Usage, attempt_id, server_problem
 from services.front.limits import FULL
+from services.front.reading import grown
 from services.pool.engine_errors import asked_pause_s, refusal_of
 from services.pool.flight import Failure, Flight, Headers, value_of
 from services.pool.replica import Replica
@@ -77,7 +78,9 @@ class Attempt:
         self._status = 0
         self._headers: Headers = {}
         self.stream: EventStream | None = None  # where the engine answers with events
-        self._parts: list[bytes] = []  # of an answer in one piece; of a stream what may not be seen yet
+        self._parts: bytes | bytearray = (
+            b""  # of an answer in one piece; of a stream what may not be seen yet
+        )
         self.answer = b""  # in one piece, once it is whole
         self._held = 0  # bytes that count against the budget
         self._usage: Usage | None = None  # as the engine told it
@@ -122,7 +125,7 @@ class Attempt:
         elif self._held + len(data) > self._all.deadlines.answer_bytes:
             self._broke("engine_error", "The engine's answer is too large.", "engine_error")
         elif self._hold(len(data)):
-            self._parts.append(data)
+            self._parts = grown(self._parts, data) if self._parts else data
 
     def completed(self) -> None:
         """See `Receiver`."""
@@ -130,8 +133,7 @@ class Attempt:
         if self.stream is not None:
             self._end_of_stream(self.stream)
             return
-        self.answer = b"".join(self._parts)
-        self._parts = []
+        self.answer, self._parts = bytes(self._parts), b""
         if self._status == 200:
             self._whole_answer()
         else:
@@ -183,7 +185,7 @@ class Attempt:
             self._all.recorder.hurry()
         if not self._hold(len(events)):
             return False
-        self._parts.append(events)
+        self._parts = grown(self._parts, events) if self._parts else events
         return True
 
     def _end_of_stream(self, stream: EventStream) -> None:
@@ -250,7 +252,7 @@ class Attempt:
         return self.stream is not None and self.stream.begun
 
     def _taken_from_hold(self) -> bytes:
-        events, self._parts = b"".join(self._parts), []
+        events, self._parts = bytes(self._parts), b""
         self._held -= len(events)
         self._all.budget.give_back(len(events))
         return events
@@ -331,7 +333,7 @@ class Attempt:
         """The one end: hangs up where that is still to do, and records the completion."""
         self.cancel()
         self.phase = "over"
-        self._parts, self.answer = [], b""
+        self._parts = self.answer = b""
         self._all.budget.give_back(self._held)
         self._held = 0
         if not self._recorded:
