@@ -15,7 +15,7 @@ LARGE = (
     b'{"model":"%b","max_tokens":5,"messages":[{"role":"user","content":[{"type":"image_url",'
     % MODEL.encode()
 )
-LARGE += b'"image_url":{"url":"data:,%b"}}]}]}' % (b"A" * 10 * 2**20)
+LARGE += b'"image_url":{"url":"data:image/png;base64,%b"}}]}]}' % (b"A" * 10 * 2**20)
 
 
 async def send_large_bodies(site: Site, clients: int) -> Counter[int]:

@@ -1,4 +1,4 @@
-"""Traffic of all kinds, a little of each: whole, streamed, left, refused, queued and answered from the cache."""
+"""Traffic of all kinds: whole, streamed, left, refused, queued and answered from the cache."""
 
 import asyncio
 from collections.abc import Awaitable, Callable

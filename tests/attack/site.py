@@ -1,4 +1,4 @@
-"""A platform and its engine in processes of their own, their memory, and a polite client who goes on asking."""
+"""A platform and its engine as processes, their memory, and a polite client who goes on asking."""
 
 import asyncio
 import contextlib
@@ -84,7 +84,7 @@ class Site:
 
 @asynccontextmanager
 async def attacked(folder: Path, code: Path | None = None, **settings: str) -> AsyncIterator[Site]:
-    """A platform before a rehearsal engine that answers at once. `code` runs instead of what is under test."""
+    """A platform before a rehearsal engine that answers at once. `code` runs instead of ours."""
     engine = Process(folder / "engine.log", environment({}, None))
     told = await engine.start("engine", "--json", "--port=0", "--profile=instant", f"--model={MODEL}")
     platform = Platform(folder, told["url"], settings, code)

@@ -1,4 +1,4 @@
-"""A process that serves keeps its size: each request leaves nothing behind, and what left 1 KB would be found.
+"""A process that serves keeps its size: requests leave nothing behind; a kilobyte each would be found.
 
 What each leaves is the slope of a line through the samples (tests/attack/slope.py), behind a warm-up.
 """
