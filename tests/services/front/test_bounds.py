@@ -191,6 +191,21 @@ async def test_an_answer_a_client_is_slow_to_read_counts_until_it_has_read_it() 
         await used(it.budget, 0)
 
 
+async def test_what_is_written_behind_it_counts_too() -> None:
+    held = Held()
+    async with serving(held, budget=10) as it, connected(it.port, receive_buffer=65_536) as client:
+        await client.send(request("GET", "/"))
+        reply = await held.reply()
+        reply.start(200, JSON)
+        reply.write(MUCH)
+        await held.hears("paused")
+        before = it.budget.used
+        reply.write(MUCH)
+        await used(it.budget, before + len(MUCH) + len(b"1000000\r\n\r\n"))
+        client.reset()
+        await used(it.budget, 0)
+
+
 async def test_memory_is_given_back_when_a_client_leaves_before_it_has_read_its_answer() -> None:
     def answers(call: Call, reply: Reply) -> None:
         reply.send(200, JSON, MUCH)
