@@ -280,12 +280,13 @@ _object = msgspec.json.Decoder(_Object)
 def _is_readable(events: bytes) -> bool:
     """Whether all that is said in whole events is JSON objects, or that it is over."""
     try:
-        if events.startswith(b"data: {") and events.count(b"\n") == 2:  # one event of one line: nearly always
-            _object.decode(memoryview(events)[6:])
-        else:
-            for data in map(data_of, split(events)):
-                if data and data != DONE_DATA:
-                    _object.decode(data)
+        for event in events.split(b"\n\n"):
+            if event.startswith(b"data: {") and b"\n" not in event:  # nearly always
+                _object.decode(event[6:])
+            elif event:
+                for data in map(data_of, split(event)):
+                    if data and data != DONE_DATA:
+                        _object.decode(data)
     except (ValueError, RecursionError):
         return False
     return True
