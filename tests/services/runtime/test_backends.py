@@ -1,7 +1,7 @@
 """Where the keys of hosted backends come from."""
 
-import importlib.util
 import logging
+import sys
 from pathlib import Path
 
 import pytest
@@ -60,8 +60,9 @@ def test_who_needs_no_key_has_none() -> None:
     assert fetch_of(Backend(url="http://localhost:8000/v1")) is None
 
 
-@pytest.mark.skipif(importlib.util.find_spec("google") is not None, reason="Google's library is here")
-async def test_without_googles_library_that_is_said() -> None:
+async def test_without_googles_library_that_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "services.adapters.google.tokens", raising=False)
+    monkeypatch.setitem(sys.modules, "google.auth", None)  # as if it were not installed
     with pytest.raises(Unavailable, match=r"install penstock\[cloud\]"):
         await fetched(Backend(url=URL, auth="google"))
 
