@@ -38,6 +38,11 @@ class StartsApart(UsageRecorder):
         """Whether the bus takes no records now."""
         return super().failing or self._rest.failing
 
+    @property
+    def refuses(self) -> bool:
+        """Whether `durably` would take nothing now: where the rest fails, its own spool decides."""
+        return self._rest.refuses if self._rest.failing else super().refuses
+
     def durably(self, record: UsageRecord, waiter: Waiter) -> bool:
         """See `UsageRecorder`. Where the rest is not taken, starts are not tried."""
         if self._rest.failing:

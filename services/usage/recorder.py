@@ -101,7 +101,7 @@ class UsageRecorder:
     @property
     def refuses(self) -> bool:
         """Whether `durably` would take nothing now."""
-        return self.failing and not self._may_serve()
+        return self._failing > 0 and not self._may_serve()
 
     def durably(self, record: UsageRecord, waiter: Waiter) -> bool:
         """Takes a record; the waiter hears once it is durable, or is not. False where the bus fails

@@ -104,6 +104,7 @@ async def test_while_the_rest_is_not_taken_no_start_is() -> None:
             while not recorder.failing:
                 await asyncio.sleep(0.001)
 
+        assert recorder.refuses
         assert not recorder.durably(started(), Waiting())
         tap.broken = False
         assert 1 == len(await tap.has(1))
@@ -120,6 +121,7 @@ async def test_while_the_bus_fails_a_spool_serves_and_nothing_of_it_is_lost(brea
         async with asyncio.timeout(10):
             while not recorder.failing:
                 await asyncio.sleep(0.001)
+        assert not recorder.refuses
         assert recorder.durably(started("1"), waiter := Waiting())
         assert "durable" == await waiter.news()
         tap.broken = False
