@@ -23,3 +23,14 @@ def data_dir(command: Command) -> Command:
 def json_output(command: Command) -> Command:
     """`--json`."""
     return click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts.")(command)
+
+
+def project(command: Command) -> Command:
+    """`--project`."""
+    return click.option(
+        "--project",
+        envvar="GOOGLE_CLOUD_PROJECT",
+        required=True,
+        show_envvar=True,
+        help="The Google Cloud project.",
+    )(command)

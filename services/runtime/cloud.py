@@ -96,9 +96,7 @@ class Cloud:
         emulator = self.place.firestore_emulator
         api = firestore.connect(emulator)
         self.stack.push_async_callback(firestore.close, api)
-        if emulator:
-            return firestore.Database.on_emulator(api, self.place.project, name)
-        return firestore.Database(api, self.place.project, name)
+        return firestore.Database.at(api, self.place.project, name, emulator)
 
     def _stores(self, data: firestore.Database) -> Stores:
         data_keys = FirestoreDataKeys(self._database(self.place.keys_database))

@@ -14,12 +14,7 @@ async def publish(
     """
     api = firestore.connect(emulator)
     try:
-        opened = (
-            firestore.Database.on_emulator(api, project, database)
-            if emulator
-            else firestore.Database(api, project, database)
-        )
-        documents = FirestoreConfigDocuments(opened, utc_now)
+        documents = FirestoreConfigDocuments(firestore.Database.at(api, project, database, emulator), utc_now)
         current = await documents.current() if after is None else None
         return await documents.publish(body, current.version if current else after or 0)
     finally:

@@ -139,6 +139,11 @@ class Database:
         """The same behind an emulator, which asks for one more header."""
         return cls(api, project, database, patience=patience, metadata=_EMULATOR_METADATA)
 
+    @classmethod
+    def at(cls, api: Api, project: str, database: str, emulator: str | None) -> "Database":
+        """Google's own, or the one an `emulator` (host:port) stands in for."""
+        return cls.on_emulator(api, project, database) if emulator else cls(api, project, database)
+
     async def get(self, path: str, fields: Iterable[str] | None = None) -> Stored | None:
         """A document, or only some of its fields; None where there is none."""
         return (await self.get_all([path], fields)).get(path)

@@ -136,13 +136,7 @@ def resume(job: str, data_dir: str | None, as_json: bool) -> None:
 
 
 @command.command()
-@click.option(
-    "--project",
-    envvar="GOOGLE_CLOUD_PROJECT",
-    required=True,
-    show_envvar=True,
-    help="The Google Cloud project.",
-)
+@options.project
 @click.option("--location", required=True, help="Where Cloud Scheduler keeps the jobs, such as europe-west1.")
 @click.option("--dry-run", is_flag=True, help="Only say what would be done.")
 @click.option(

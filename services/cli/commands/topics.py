@@ -27,13 +27,7 @@ def _pairs(context: click.Context, parameter: click.Parameter, given: tuple[str,
 
 
 @command.command()
-@click.option(
-    "--project",
-    envvar="GOOGLE_CLOUD_PROJECT",
-    required=True,
-    show_envvar=True,
-    help="The Google Cloud project.",
-)
+@options.project
 @click.option(
     "--push",
     multiple=True,
