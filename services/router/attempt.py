@@ -123,7 +123,8 @@ class Attempt:
         if self.stream is not None:
             self._take_in(self.stream, data)
         elif self._held + len(data) > self._all.deadlines.answer_bytes:
-            self._broke("engine_error", "The engine's answer is too large.", "engine_error")
+            problem = server_problem("The engine's answer is too large.", "engine_error")
+            self._caller.refuse("engine_error", Refusal(status=502, problem=problem))  # as the next would be
         elif self._hold(len(data)):
             self._parts = grown(self._parts, data) if self._parts else data
 

@@ -181,9 +181,11 @@ class Exchange:
         if attempt.told_done and (attempt.billable or may_wait):
             attempt.phase = "answered"  # all was said: how the engine hangs up does not matter
             self.answered()
+        elif self._try_again(outcome):
+            return
         elif attempt.has_begun and not self._relayed and may_wait:
             self._failure = (outcome, problem)  # the client gets what there is, once it may
-        elif not self._try_again(outcome):
+        else:
             self._tell(outcome, problem)
 
     def _tell(self, outcome: Outcome, problem: Problem) -> None:

@@ -23,7 +23,18 @@ from tests.support.upstream import (
     streams,
     upstream,
 )
-from tests.support.wire import DONE, STREAM_HEAD, chat, chunk, delta, event, events_of, problem, text_of
+from tests.support.wire import (
+    DONE,
+    STREAM_HEAD,
+    chat,
+    chunk,
+    completion,
+    delta,
+    event,
+    events_of,
+    problem,
+    text_of,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -80,6 +91,26 @@ async def test_the_stream_of_an_attempt_that_failed_unseen_leaves_no_trace(engin
         answer = await it.call(chat(stream=True))
 
     assert b"".join(GOOD) == answer.body
+
+
+async def test_a_part_of_an_answer_that_was_not_seen_yet_is_made_again(engine: Upstream) -> None:
+    async with routed(engine.url, retries=SOON) as it, client.connected(it.port) as connection:
+        it.tap.close()  # until its start is durable, nothing of an attempt may be seen
+        engine.will(begins(ROLE, delta("Hel"), then=closes), streams(*GOOD))
+        await connection.send(it.request(chat(stream=True)))
+        await engine.call(2)
+        it.tap.open()
+        answer = await connection.response()
+
+    assert b"".join(GOOD) == answer.body
+
+
+async def test_an_answer_that_is_too_large_is_not_made_again(engine: Upstream) -> None:
+    async with routed(engine.url, retries=SOON, deadlines=Deadlines(answer_bytes=100)) as it:
+        engine.always = answers(completion("x" * 200))
+        refusal(await it.call(chat()), 502, "engine_error")
+
+    assert 1 == len(engine.calls)
 
 
 async def test_a_stream_that_was_seen_is_not_begun_again(engine: Upstream) -> None:
