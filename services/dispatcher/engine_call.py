@@ -46,6 +46,8 @@ class EngineCall:
         try:
             await asyncio.wait_for(self._progress.wait(), connect_s)
         except TimeoutError:
+            if self._progress.is_set():  # in the same turn of a loop that was busy
+                return
             self._settle(Failure(kind="connect", message=f"no connection within {connect_s:g} s"))
 
     def _settle(self, result: EngineAnswer | Failure) -> None:
