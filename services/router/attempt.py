@@ -334,6 +334,7 @@ class Attempt:
         """The one end: hangs up where that is still to do, and records the completion."""
         self.cancel()
         self.phase = "over"
+        del self._caller  # it holds us: without the circle both are freed at once, not by the collector
         self._parts = self.answer = b""
         self._all.budget.give_back(self._held)
         self._held = 0
