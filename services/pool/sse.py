@@ -292,6 +292,21 @@ def _is_readable(events: bytes) -> bool:
     return True
 
 
+def is_plain_event(data: bytes) -> bool:
+    """Whether this is one whole event that tells neither usage, nor an error, nor the end; False also where
+    it would take long to see.
+    """
+    if not (data.startswith(b"data: {") and data.endswith(b"}\n\n") and data.count(b"\n") == 2):
+        return False
+    if b"error" in data or (b'"usage"' in data and TELLS_USAGE.search(data)):
+        return False
+    try:
+        _object.decode(data[6:])
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
 def take_usage(events: bytes, *, keep: bool) -> tuple[bytes, Usage | None]:
     """The usage told in these events; the event that tells nothing else is taken out unless `keep`."""
     found: Usage | None = None

@@ -175,6 +175,9 @@ class Attempt:
 
     def _pass_on(self, events: bytes) -> bool:
         """Gives events to the caller, or keeps them until they may be seen; False where that ended it."""
+        if self.first_at and not self._unsaved and not self._parts:  # nearly always
+            self._caller.relay(events)
+            return True
         if not self.first_at and self.has_begun:
             self.first_at = self.last_at
         if self.may_be_seen:

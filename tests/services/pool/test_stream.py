@@ -1,6 +1,8 @@
 """A streamed answer as it comes: what is passed on, and what it tells."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from events.words import Usage
 from services.pool.sse import MAX_EVENT
@@ -142,3 +144,27 @@ def test_an_event_without_end_is_given_up() -> None:
     stream = EventStream(wants_usage=False)
     with pytest.raises(ValueError, match="longer than"):
         stream.feed(b"x" * (MAX_EVENT + 1))
+
+
+SAID = (
+    delta("a"), delta("an error in words"), delta('"usage": {}'), delta("[DONE]"), delta("\\n"), ERROR, DONE,
+    usage_event(3, 2), b": hello\n\n", event({"usage": None}),
+    b"data: {\n\n", b"data: {}\n\n", b"data: {} {}\n\n",
+    b"data: {}\ndata: {}\n\n", b"data: {}\r\n\r\n", b"data: {\xff}\n\n", b"\n\n",
+)  # fmt: skip
+
+
+@given(st.lists(st.sampled_from(SAID), max_size=6))
+def test_event_by_event_or_byte_by_byte_is_the_same(said: list[bytes]) -> None:
+    told = []
+    for pieces in (said, [bytes([byte]) for byte in b"".join(said)]):
+        stream = EventStream(wants_usage=False)
+        stream.feed(delta("begins"))
+        passed_on = b""
+        for piece in pieces:
+            passed_on += stream.feed(piece)
+            if stream.failed:
+                break
+        told.append((passed_on, stream.tokens, stream.usage, stream.done, stream.failed))
+
+    assert told[0] == told[1]
