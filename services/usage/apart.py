@@ -8,6 +8,8 @@ from events.bus import Publisher
 from events.usage import UsageRecord
 from services.usage.recorder import CLOSES_WITHIN_S, REFUSE, Lingers, Spool, UsageRecorder, Waiter
 
+ENOUGH = 50  # starts that are worth a page: a fiftieth of a write each
+
 
 class StartsApart(UsageRecorder):
     """Two recorders of one producer: of what somebody waits for, and of the rest.
@@ -15,7 +17,8 @@ class StartsApart(UsageRecorder):
     To store a page of starts is one write, but a page with completions in it adds to the sums of all its
     tenants. Pages of starts leave early, because somebody waits for them; completions that went along would
     have the sums written as often. And somebody in a hurry hurries a page only `started_s` after the one
-    before: so many calls cost no more than `1 / started_s` pages a second, and few calls wait for nobody.
+    before, or with `ENOUGH` starts in it: so few calls wait for nobody, many share their pages, and very many
+    do not wait for the clock.
     """
 
     def __init__(
@@ -62,7 +65,7 @@ class StartsApart(UsageRecorder):
         if not self._waited_for:
             return
         left_s = self._sealed_at + self._lingers.started_s - self._loop.time()
-        if left_s > 0:
+        if left_s > 0 and len(self._entries) < ENOUGH:
             self._arm(left_s)
         else:
             self._seal()

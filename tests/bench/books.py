@@ -1,14 +1,17 @@
 """What a platform counted, read from outside, and whether it is what its callers got."""
 
+import socket
 import sqlite3
 import struct
 import time
 from contextlib import closing
 from pathlib import Path
 
+import msgspec
 from msgspec import Struct
 
 from services.cli import platform
+from tests.bench.results import Counted
 from tests.bench.site.site import INPUT_TOKENS
 
 POLL_S = 0.2
@@ -35,6 +38,33 @@ class Account(Struct, frozen=True, kw_only=True):
 
 
 class Books:
+    """What a platform billed, as somebody outside of it can read it."""
+
+    def account(self) -> Account:
+        """Everything billed so far."""
+        raise NotImplementedError
+
+    def commits(self) -> int:
+        """How often it was made sure that usage is not lost: transactions, or calls of Pub/Sub."""
+        raise NotImplementedError
+
+    def pages(self) -> int:
+        """How many pages of usage records there are."""
+        raise NotImplementedError
+
+    def settled(self, requests: int) -> Account:
+        """The account once it has so many requests and changes no more; else as it is in the end."""
+        deadline = time.monotonic() + QUIET_S
+        account = self.account()
+        while time.monotonic() < deadline:
+            time.sleep(POLL_S)
+            before, account = account, self.account()
+            if account == before and account.requests >= requests:
+                break
+        return account
+
+
+class LedgerBooks(Books):
     """The ledger of the platform on a data folder."""
 
     def __init__(self, folder: Path) -> None:
@@ -51,17 +81,6 @@ class Books:
             estimated=sum(row["estimated_tokens"] for row in rows),
         )
 
-    def settled(self, requests: int) -> Account:
-        """The account once it has so many requests and changes no more; else as it is in the end."""
-        deadline = time.monotonic() + QUIET_S
-        account = self.account()
-        while time.monotonic() < deadline:
-            time.sleep(POLL_S)
-            before, account = account, self.account()
-            if account == before and account.requests >= requests:
-                break
-        return account
-
     def commits(self) -> int:
         """How many transactions the data file has seen since it was opened."""
         with self._file.with_name("data.db-shm").open("rb") as file:
@@ -74,6 +93,32 @@ class Books:
         with closing(sqlite3.connect(f"file:{self._file}?mode=ro", uri=True)) as connection:
             (count,) = connection.execute("SELECT count(*) FROM pages").fetchone()
             return int(count)
+
+
+class PublishedBooks(Books):
+    """What arrived at a Pub/Sub that counts: see `programs/cloud.py`."""
+
+    def __init__(self, address: str) -> None:
+        self._host, _, self._port = address.rpartition(":")
+
+    def _counted(self) -> Counted:
+        with socket.create_connection((self._host, int(self._port)), timeout=QUIET_S) as asking:
+            return msgspec.json.decode(asking.makefile("rb").readline(), type=Counted)
+
+    def account(self) -> Account:
+        """See `Books`."""
+        found = self._counted()
+        return Account(
+            requests=found.requests, input=found.input, output=found.output, estimated=found.estimated
+        )
+
+    def commits(self) -> int:
+        """See `Books`."""
+        return self._counted().calls
+
+    def pages(self) -> int:
+        """See `Books`."""
+        return self._counted().pages
 
 
 def difference(recorded: Account, answered: int, output_each: int, cut_off: int) -> str | None:

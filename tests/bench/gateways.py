@@ -6,7 +6,9 @@ from typing import ClassVar
 import msgspec
 from msgspec import Struct
 
-from tests.bench.books import Books
+from services.adapters import emulators
+from services.adapters.local.master_key import FileMasterKey
+from tests.bench.books import Books, LedgerBooks, PublishedBooks
 from tests.bench.site.load import Address
 from tests.bench.site.machine import free_port, tool
 from tests.bench.site.site import FIXED, KEY, STREAMS, Site, fill_in, python
@@ -22,6 +24,11 @@ class Gateway:
     """
 
     name: ClassVar[str]
+
+    @classmethod
+    def lacks(cls) -> str | None:
+        """What this machine lacks to measure it, and how to get that; None where nothing."""
+        return None
 
     def __init__(self, site: Site) -> None:
         self.site = site
@@ -110,20 +117,13 @@ class Penstock(Gateway):
 
     def command(self) -> tuple[str, ...]:
         """See `Gateway`."""
-        self._config.write_bytes(msgspec.yaml.encode(self._document()))
+        self._config.write_bytes(msgspec.yaml.encode(_document(self.site)))
         module = (sys.executable, "-m", "services.cli.main")
         return (*module, "up", "--json", "--port", "0", "--metrics-port", "0", "--data-dir", str(self._data))
 
     def environment(self) -> dict[str, str]:
         """See `Gateway`."""
         return {"PENSTOCK_CONFIG": str(self._config)}
-
-    def _document(self) -> dict[str, object]:
-        ports = {"fixed": self.site.fixed_port, "stream": self.site.stream_port}
-        return {
-            "backends": {name: {"replicas": [f"http://127.0.0.1:{port}"]} for name, port in ports.items()},
-            "models": {FIXED: {"backend": "fixed"}} | {model: {"backend": "stream"} for model in STREAMS},
-        }
 
     def address(self, printed: bytes) -> Address | None:
         """See `Gateway`."""
@@ -136,7 +136,62 @@ class Penstock(Gateway):
 
     def books(self) -> Books | None:
         """See `Gateway`."""
-        return Books(self._data)
+        return LedgerBooks(self._data)
+
+
+class PenstockCloud(Gateway):
+    """The router alone as it runs on Google Cloud: usage is published, as pages on Pub/Sub. The Pub/Sub is
+    one that acks and counts, the Firestore is the official emulator; both are on the load's processor.
+    """
+
+    name = "penstock-cloud"
+
+    @classmethod
+    def lacks(cls) -> str | None:
+        """See `Gateway`."""
+        return emulators.missing(emulators.FIRESTORE)
+
+    def __init__(self, site: Site) -> None:
+        super().__init__(site)
+        config = site.folder / "config-cloud.json"
+        config.write_bytes(msgspec.json.encode(_document(site)))
+        self._cloud = site.cloud(config)
+        self._master_key = site.folder / "master-key"
+        if not self._master_key.exists():
+            FileMasterKey(self._master_key)
+
+    def command(self) -> tuple[str, ...]:
+        """See `Gateway`."""
+        module = (sys.executable, "-m", "services.cli.main")
+        return (*module, "serve", "router", "--port", str(self.port))
+
+    def environment(self) -> dict[str, str]:
+        """See `Gateway`."""
+        return {
+            "GOOGLE_CLOUD_PROJECT": "bench",
+            "FIRESTORE_EMULATOR_HOST": self._cloud.firestore,
+            "PUBSUB_EMULATOR_HOST": self._cloud.pubsub,
+            "PENSTOCK_MASTER_KEY_FILE": str(self._master_key),
+            "PENSTOCK_METRICS_PORT": "0",
+        }
+
+    def address(self, printed: bytes) -> Address | None:
+        """See `Gateway`."""
+        base = f"http://127.0.0.1:{self.port}"
+        url = base + CHAT
+        return Address(url=url, stream_url=url, key=self._cloud.key, health_url=base + "/health")
+
+    def books(self) -> Books | None:
+        """See `Gateway`."""
+        return PublishedBooks(self._cloud.books)
+
+
+def _document(site: Site) -> dict[str, object]:
+    ports = {"fixed": site.fixed_port, "stream": site.stream_port}
+    return {
+        "backends": {name: {"replicas": [f"http://127.0.0.1:{port}"]} for name, port in ports.items()},
+        "models": {FIXED: {"backend": "fixed"}} | {model: {"backend": "stream"} for model in STREAMS},
+    }
 
 
 class _Started(Struct):
@@ -148,4 +203,6 @@ class _Started(Struct):
 
 # Peers (LiteLLM, Portkey, vllm-router, ...) come here, a class each as above. Their programs stay out of
 # the repository, in virtual environments below a folder that an environment variable names.
-GATEWAYS: dict[str, type[Gateway]] = {kind.name: kind for kind in (Direct, NginxProxy, BareRelay, Penstock)}
+GATEWAYS: dict[str, type[Gateway]] = {
+    kind.name: kind for kind in (Direct, NginxProxy, BareRelay, Penstock, PenstockCloud)
+}

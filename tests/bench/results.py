@@ -101,6 +101,26 @@ class Row(Struct, kw_only=True):
         return median(turn.c64.rps for turn in self.rounds)
 
 
+class Ready(Struct, frozen=True, kw_only=True):
+    """Where the services of a cloud are, each as `host:port`, and an API key that is known there."""
+
+    firestore: str
+    pubsub: str
+    books: str
+    key: str
+
+
+class Counted(Struct, kw_only=True):
+    """What was published so far: calls of Pub/Sub, pages in them, and the sums of what the pages bill."""
+
+    calls: int = 0
+    pages: int = 0
+    requests: int = 0
+    input: int = 0
+    output: int = 0
+    estimated: int = 0
+
+
 class Header(Struct, frozen=True, kw_only=True):
     """When and where a run took place; `sync_ms` is the median of writing and syncing 20 KB."""
 

@@ -7,6 +7,7 @@ import msgspec
 import pytest
 
 from tests.bench.books import Account, difference
+from tests.bench.gateways import PenstockCloud
 from tests.bench.report import ratio
 from tests.bench.results import Header, Load, Round, Row
 from tests.bench.site.machine import ROOT
@@ -47,6 +48,19 @@ def test_a_quick_run_loses_nothing_and_records_what_it_answered(tmp_path: Path) 
     assert all(turn.sent == turn.calls.events > 0 for turn in turns)
     assert rows[1].records_checked > 0
     assert rows[1].ledger is not None
+
+
+@pytest.mark.slow
+@needs("wrk", "apt install wrk")
+@needs("nginx", "apt install nginx-light")
+@pytest.mark.skipif(bool(PenstockCloud.lacks()), reason=str(PenstockCloud.lacks()))
+def test_what_a_router_in_the_cloud_answers_is_published(tmp_path: Path) -> None:
+    results = tmp_path / "results.jsonl"
+    ended = bench("--quick", "penstock-cloud", "--results", str(results), "--folder", str(tmp_path))
+    assert 0 == ended.returncode, ended.stdout + ended.stderr
+    row = msgspec.json.decode(results.read_bytes(), type=Line).row
+    assert [] == row.problems
+    assert row.records_checked > 0
 
 
 def test_what_is_missing_is_named_with_the_way_to_get_it(tmp_path: Path) -> None:

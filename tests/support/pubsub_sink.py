@@ -8,7 +8,7 @@ import argparse
 import asyncio
 import signal
 from collections import Counter, deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -28,12 +28,13 @@ class PubSubSink:
     """`will`: what the next calls end with, one each, then OK. `delay_s`: before every answer.
 
     `pages`: usage pages are opened, and their records counted by kind, a page that came twice once.
-    `keep`: requests stay readable in `requests`.
+    `takes` hears of each page once. `keep`: requests stay readable in `requests`.
     """
 
     delay_s: float = 0.0
     pages: bool = False
     keep: bool = False
+    takes: Callable[[UsageRecorded], None] | None = None
     address: str = ""
     calls: int = 0
     messages: Counter[str] = field(default_factory=Counter)  # by topic
@@ -67,6 +68,8 @@ class PubSubSink:
                 self._pages.add(page)
                 recorded = msgspec.json.decode(message.data, type=UsageRecorded)
                 self.records.update(type(record).__name__.lower() for record in recorded.records)
+                if self.takes is not None:
+                    self.takes(recorded)
 
     def counts(self) -> dict[str, Any]:
         """What came so far."""

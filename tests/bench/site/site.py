@@ -4,12 +4,14 @@ import http.client
 import re
 import sys
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
 import msgspec
 
-from tests.bench.site.machine import Failed, Lane, free_port, lanes, tool
+from tests.bench.results import Ready
+from tests.bench.site.machine import Failed, Lane, Program, free_port, lanes, tool
 
 PROGRAMS = Path(__file__).parents[1] / "programs"
 KEY = "sk-bench-1234"  # of gateways that make none themselves
@@ -17,7 +19,7 @@ FIXED = "fixed"  # the model that answers at once, in one piece
 STREAMS = ("stream-16x2", "stream-64x10", "stream-128x5")  # chunks, and milliseconds between them
 INPUT_TOKENS = 231  # what both upstreams say a prompt has
 FIXED_OUTPUT_TOKENS = 87
-WAIT_S = 10.0
+WAIT_S = 60.0
 
 MESSAGES = (
     (
@@ -67,6 +69,7 @@ class Site:
         self.stream_port = free_port()
         self.gateway_lane, self.load_lane = lanes(niceness)
         self._stack = stack
+        self._cloud: Ready | None = None
         self._write_bodies()
         self._start_upstreams()
 
@@ -93,14 +96,29 @@ class Site:
         streaming = python("upstream", str(self.stream_port))
         self._start(self.load_lane, streaming, "upstream-stream", self.stream_port)
 
+    def cloud(self, config: Path) -> Ready:
+        """What stands for Google Cloud, with this configuration document; the same for all who ask."""
+        if self._cloud is None:
+            program = self._started(self.load_lane, python("cloud", str(config)), "cloud")
+            _wait(program, lambda: program.output.read_bytes().endswith(b"\n"))
+            self._cloud = msgspec.json.decode(program.output.read_bytes(), type=Ready)
+        return self._cloud
+
     def _start(self, lane: Lane, command: tuple[str, ...], name: str, port: int) -> None:
+        _wait(self._started(lane, command, name), lambda: answers(port))
+
+    def _started(self, lane: Lane, command: tuple[str, ...], name: str) -> Program:
         program = lane.start(command, self.folder / f"{name}.out")
         self._stack.callback(program.stop)
-        deadline = time.monotonic() + WAIT_S
-        while not answers(port):
-            if program.ended or time.monotonic() > deadline:
-                raise Failed(f"{name} did not start: {program.complaint()}")
-            time.sleep(0.02)
+        return program
+
+
+def _wait(program: Program, ready: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + WAIT_S
+    while not ready():
+        if program.ended or time.monotonic() > deadline:
+            raise Failed(f"{program.output.stem} did not start: {program.complaint()}")
+        time.sleep(0.02)
 
 
 def chat_body(model: str) -> bytes:

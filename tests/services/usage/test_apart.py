@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from events.usage import Progress, Started
-from services.usage.apart import StartsApart
+from services.usage.apart import ENOUGH, StartsApart
 from services.usage.recorder import REFUSE, SERVE, Lingers, Spool
 from tests.services.usage.test_recorder import Waiting, progress, started
 from tests.support.clock import now
@@ -73,6 +73,20 @@ async def test_hurry_makes_no_second_page_right_behind_the_first() -> None:
 
         assert 1 == tap.tried
         assert all(not waiter.heard for waiter in later)
+
+
+async def test_a_page_that_is_worth_it_leaves_right_behind_the_first() -> None:
+    async with recording(LONG) as (recorder, tap):
+        recorder.durably(started("first"), first := Waiting())
+        recorder.hurry()
+        await first.news()
+        later = [Waiting() for _ in range(ENOUGH)]
+        for number, waiter in enumerate(later):
+            recorder.durably(started(str(number)), waiter)
+            recorder.hurry()
+
+        assert ["durable"] * ENOUGH == [await waiter.news() for waiter in later]
+        assert [1, ENOUGH] == [len(page.records) for page in tap.pages]
 
 
 async def test_whoever_hurries_behind_a_page_leaves_once_one_may() -> None:
