@@ -10,9 +10,9 @@ from services.front.front import Refusals
 from services.wire.fields import Fields
 
 Message = MutableMapping[str, Any]  # ASGI's own shape
-App = Callable[
-    [Message, Callable[[], Awaitable[Message]], Callable[[Message], Awaitable[None]]], Awaitable[None]
-]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Message, Receive, Send], Awaitable[None]]
 
 log = logging.getLogger("penstock.front")
 

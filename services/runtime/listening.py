@@ -1,22 +1,50 @@
 """Fronts on ports: with the settings' limits, and a sentence where nothing can listen."""
 
 import errno
+from typing import Protocol
 
 from events.words import Conflict, Invalid
 from services.front.call import Endpoint
-from services.front.front import Front
+from services.front.front import Front, Refusals
 from services.front.limits import Budget, Limits
 from services.runtime.settings import Settings
 from services.wire.errors import render_refusal
 
 
-def make_front(settings: Settings, endpoint: Endpoint, budget: Budget) -> Front:
+class Listening(Protocol):
+    """What serves an endpoint on a port; see `Front`."""
+
+    def __init__(
+        self, endpoint: Endpoint, *, render_refusal: Refusals, limits: Limits | None = None, budget: Budget
+    ) -> None: ...
+
+    @property
+    def connections(self) -> int:
+        """How many clients are connected."""
+
+    async def listen(self, host: str, port: int) -> int:
+        """Starts serving and returns the port (0 asks for any). Raises `OSError` where it is taken."""
+
+    async def close(self, grace_s: float) -> None:
+        """Stops accepting, lets calls under way end for `grace_s`, then cuts the rest."""
+
+
+def make_front(settings: Settings, endpoint: Endpoint, budget: Budget) -> Listening:
     """A front for an endpoint; what its calls hold is taken from `budget`."""
     limits = Limits(body=settings.max_body_bytes, stalled_s=settings.stalled_client_timeout_s)
-    return Front(endpoint, render_refusal=render_refusal, limits=limits, budget=budget)
+    kind = Front if settings.front == "own" else _under_uvicorn()
+    return kind(endpoint, render_refusal=render_refusal, limits=limits, budget=budget)
 
 
-async def take_port(front: Front, host: str, port: int, option: str) -> int:
+def _under_uvicorn() -> type[Listening]:
+    try:
+        from services.front.under_uvicorn import UvicornFront  # noqa: PLC0415  (not a package of ours)
+    except ModuleNotFoundError as error:
+        raise Invalid("PENSTOCK_FRONT is uvicorn, which is missing here: pip install uvicorn.") from error
+    return UvicornFront
+
+
+async def take_port(front: Listening, host: str, port: int, option: str) -> int:
     """Serves there, and returns the port. Raises `Conflict` where it is taken, naming the `option` that
     chooses another, and `Invalid` where nothing can listen.
     """

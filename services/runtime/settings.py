@@ -72,6 +72,10 @@ class Settings(Record):
         str, Meta(description="What is logged: `debug`, `info`, `warning`, `error` or `critical`.")
     ] = "warning"
 
+    front: Annotated[
+        Literal["own", "uvicorn"],
+        Meta(description="Who speaks HTTP: our own front, or uvicorn, where that is installed."),
+    ] = "own"
     max_body_bytes: Annotated[
         int, Meta(ge=1024, le=2**30, description="The largest body of a call; larger ones get 413.")
     ] = 32 * 2**20

@@ -139,6 +139,16 @@ class Penstock(Gateway):
         return LedgerBooks(self._data)
 
 
+class PenstockUnderUvicorn(Penstock):
+    """The same, with uvicorn in place of our front."""
+
+    name = "penstock-uvicorn"
+
+    def environment(self) -> dict[str, str]:
+        """See `Gateway`."""
+        return {**super().environment(), "PENSTOCK_FRONT": "uvicorn"}
+
+
 class PenstockCloud(Gateway):
     """The router alone as it runs on Google Cloud: usage is published, as pages on Pub/Sub. The Pub/Sub is
     one that acks and counts, the Firestore is the official emulator; both are on the load's processor.
@@ -204,5 +214,5 @@ class _Started(Struct):
 # Peers (LiteLLM, Portkey, vllm-router, ...) come here, a class each as above. Their programs stay out of
 # the repository, in virtual environments below a folder that an environment variable names.
 GATEWAYS: dict[str, type[Gateway]] = {
-    kind.name: kind for kind in (Direct, NginxProxy, BareRelay, Penstock, PenstockCloud)
+    kind.name: kind for kind in (Direct, NginxProxy, BareRelay, Penstock, PenstockUnderUvicorn, PenstockCloud)
 }

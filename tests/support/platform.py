@@ -16,6 +16,7 @@ from services.runtime.local import LocalPlatform
 from services.runtime.settings import Settings
 from tests.support import client
 from tests.support.client import PATIENCE_S, Client, Response
+from tests.support.fronts import KIND
 from tests.support.wire import MODEL, chat, request
 
 CHAT = "/v1/chat/completions"
@@ -24,6 +25,7 @@ QUICK: dict[str, Any] = {  # nothing waits longer than a test should
     "metrics_port": 0,
     "drain_s": 0.2,
     "usage_linger_s": 0.001,
+    "front": KIND,
     "attempts": 1,  # a test of an engine's failure hears of that one; further attempts have their own
 }
 

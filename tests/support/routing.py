@@ -13,7 +13,6 @@ from events.config import Backend, Config, Model
 from events.envelope import type_of
 from events.usage import UsageRecord, UsageRecorded
 from events.words import Unavailable
-from services.front.front import Front
 from services.front.limits import Budget, Limits
 from services.pool.pool import Pool
 from services.router.cache import AnswerCache
@@ -30,6 +29,7 @@ from tests.support import client
 from tests.support.caching import StoredCache
 from tests.support.client import PATIENCE_S
 from tests.support.clock import now
+from tests.support.fronts import make_front
 from tests.support.keys import StoredKeys
 from tests.support.platform import CHAT
 from tests.support.wire import MODEL, request
@@ -139,7 +139,7 @@ async def routed(
     exchanges.start()
     cache = await stored.router_cache(recorder, tap, config, held, cache_wait_s) if stored else None
     chat = Chat(Gate(keys.ring(), now), lambda: config, lambda: pool, exchanges, cache)
-    front = Front(chat, render_refusal=render_refusal, limits=limits, budget=held)
+    front = make_front(chat, render_refusal=render_refusal, limits=limits, budget=held)
     port = await front.listen("127.0.0.1", 0)
     try:
         yield Routed(

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from services.front.call import Call, Endpoint, Reply
 from services.front.front import Front
 from services.front.limits import Budget, Limits
+from services.runtime.listening import Listening
 from services.wire.errors import render_refusal
 from services.wire.fields import JSON
 from tests.support.client import PATIENCE_S, Response
@@ -19,7 +20,7 @@ PLENTY = 2**20
 class Serving:
     """A front that listens."""
 
-    front: Front
+    front: Listening
     port: int
     budget: Budget
 
@@ -32,10 +33,14 @@ class Serving:
 
 @asynccontextmanager
 async def serving(
-    endpoint: Endpoint, limits: Limits | None = None, *, budget: int = PLENTY
+    endpoint: Endpoint,
+    limits: Limits | None = None,
+    *,
+    budget: int = PLENTY,
+    kind: type[Listening] = Front,
 ) -> AsyncIterator[Serving]:
     held = Budget(budget)
-    front = Front(endpoint, render_refusal=render_refusal, limits=limits, budget=held)
+    front = kind(endpoint, render_refusal=render_refusal, limits=limits, budget=held)
     port = await front.listen("127.0.0.1", 0)
     try:
         yield Serving(front=front, port=port, budget=held)

@@ -78,6 +78,7 @@ async def test_health_and_readiness_need_no_key(platform: Running) -> None:
     assert (200, {"status": "ready"}) == (ready.status, ready.json)
 
 
+@pytest.mark.own_front
 async def test_a_platform_that_stops_says_it_is_not_ready(tmp_path: Path, engine: Upstream) -> None:
     config = config_file(tmp_path, engine.url)
     async with (

@@ -158,6 +158,7 @@ async def test_an_unknown_path_is_refused(platform: Running, method: str, path: 
     refusal(await platform.call(method, path, b"{}"), 404, "not_found")
 
 
+@pytest.mark.own_front
 async def test_a_path_that_is_not_ascii_is_no_http(platform: Running) -> None:
     refusal(await platform.call("GET", "/caf\xe9"), 400, "invalid_request")
 
