@@ -1,10 +1,13 @@
+import json
 import re
 from pathlib import Path
 
 import pytest
 
 LOCKS = Path(__file__).parents[2] / "infra" / "locks"
-NAMES = ("base", "test", "dev", "all", "cloud", "console", "fuzz")
+NAMES = ("base", "test", "dev", "all", "cloud", "console", "fuzz", "conformance")
+
+NODE_LOCK = Path(__file__).parents[1] / "conformance" / "node" / "package-lock.json"
 
 REQUIREMENT = re.compile(
     r"(?P<pin>[a-z0-9]+(?:[._-][a-z0-9]+)*==[^\s;]+)(?: ; [^\\\n]+)?"  # name, version, marker
@@ -44,3 +47,12 @@ def test_the_development_set_can_run_and_judge_the_tests() -> None:
     assert pins("test") <= pins("dev")
     tools = {pin.partition("==")[0] for pin in pins("dev")}
     assert {"hatchling", "import-linter", "mypy", "pytest", "ruff"} <= tools
+
+
+def test_the_lock_of_nodes_packages_hashes_everything_and_names_no_address() -> None:
+    told = NODE_LOCK.read_text(encoding="utf-8")
+    packages = {name: row for name, row in json.loads(told)["packages"].items() if name}
+    assert packages
+    assert all(row["integrity"].startswith("sha512-") for row in packages.values())
+    assert "resolved" not in told
+    assert "://" not in told
