@@ -16,6 +16,7 @@ from infra.install import Failed, install_lock, make_venv, python_of
 
 ROOT = Path(__file__).resolve().parents[2]
 PYTHON_LOCK = ROOT / "infra" / "locks" / "conformance.txt"
+JUDGED = ROOT / "tests" / "conformance" / "python"  # what runs in the judges' environment
 NODE = ROOT / "tests" / "conformance" / "node"
 NODE_LOCK = NODE / "package-lock.json"
 OLDEST_NODE = 20
@@ -66,6 +67,7 @@ def _install_node(place: Path) -> None:
 
 
 def _install_python(place: Path) -> None:
+    shutil.rmtree(place / "venv", ignore_errors=True)  # what an install that was broken off has left
     make_venv(place / "venv", again=False)
     install_lock(place / "venv", PYTHON_LOCK, again=False)
 

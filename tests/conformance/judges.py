@@ -35,6 +35,17 @@ class Judge:
         return str(found)
 
 
+OPENAI_PYTHON = Judge(
+    name="openai-python",
+    package="openai",
+    lock="test",
+    licence="Apache-2.0",
+    asks="OpenAI's client for Python on every endpoint of `/openapi.json`: whole and streamed, its helper "
+    "for streams, tools, schemas, its error classes.",
+    test="test_openai_python.py",
+    score="14 of 14",
+    excluded={},
+)
 OPENAI_NODE = Judge(
     name="openai-node",
     package="openai",
@@ -57,3 +68,26 @@ COMPATCANARY = Judge(
     score="100 of 100",
     excluded={},
 )
+_WORDS = "judges the model's intelligence: "
+_INPUTS = "no engine here takes these"
+LANGCHAIN = Judge(
+    name="LangChain's standard tests",
+    package="langchain-tests",
+    licence="MIT",
+    asks="`ChatOpenAI` by chats and by responses, and `OpenAIEmbeddings`: calls, streams, batches, tools, "
+    "histories with tools and images, structured answers, usage.",
+    test="test_langchain.py",
+    score="83 of 83, 18 excluded",
+    excluded={
+        "test_tool_calling": _WORDS + "the argument has to be the number that the question names",
+        "test_tool_calling_async": _WORDS + "the same",
+        "test_json_mode": _WORDS + "the keys have to be those that the question asks for in words",
+        "test_agent_loop": _WORDS + "it has to see by itself that a tool is needed",
+        "test_unicode_tool_call_integration": _WORDS + "the argument has to be the name in the question",
+        "test_pdf_inputs": _INPUTS,
+        "test_pdf_tool_message": _INPUTS,
+        "test_audio_inputs": _INPUTS,
+        "test_stream_time": "measures LangChain against a recording",
+    },
+)
+ALL = (OPENAI_PYTHON, OPENAI_NODE, COMPATCANARY, LANGCHAIN)

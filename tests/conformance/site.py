@@ -12,7 +12,7 @@ import yaml
 from services.router.openapi import OPERATIONS
 from tests.support.command import environment, started, up
 
-MODEL = "gemma-3-4b-it"
+MODEL, OTHER = "gemma-3-4b-it", "gemma-3-27b-it"
 CLAIMED = {f"{row.method.upper()} {row.path}" for row in OPERATIONS}
 
 
@@ -35,19 +35,27 @@ class Site:
 
     def environment(self, **more: str) -> dict[str, str]:
         """What a judge in a process of its own is told, by the names OpenAI's clients read."""
-        told = {"OPENAI_BASE_URL": f"{self.url}/v1", "OPENAI_API_KEY": self.key, "MODEL": MODEL}
-        return environment(SITE_URL=self.url, **told, **more)
+        told = {"OPENAI_BASE_URL": f"{self.url}/v1", "OPENAI_API_KEY": self.key}
+        return environment(SITE_URL=self.url, MODEL=MODEL, OTHER_MODEL=OTHER, **told, **more)
 
 
 @contextmanager
 def serving(folder: Path) -> Iterator[Site]:
-    """Serves on free ports, from the rehearsal engine, which answers at once."""
-    with started("engine", "--profile", "instant", "--port", "0", "--model", MODEL, "--json") as engine:
-        line = engine.line()
-        assert line, engine.end().err
-        backend = {"replicas": [json.loads(line)["url"]], "rehearsal": True}
-        model = {"backend": "rehearsal", "context": 131_072}
+    """Serves two models on free ports, each from a rehearsal engine of its own, which answers at once."""
+    with _engine(MODEL) as first, _engine(OTHER) as second:
+        backends = {
+            name: {"replicas": [url], "rehearsal": True} for name, url in ((MODEL, first), (OTHER, second))
+        }
+        models = {name: {"backend": name, "context": 131_072} for name in backends}
         config = folder / "config.yaml"
-        config.write_text(yaml.safe_dump({"backends": {"rehearsal": backend}, "models": {MODEL: model}}))
+        config.write_text(yaml.safe_dump({"backends": backends, "models": models}))
         with up(folder / "data", PENSTOCK_CONFIG=str(config)) as platform:
             yield Site(url=platform.first_line["url"], key=platform.key)
+
+
+@contextmanager
+def _engine(model: str) -> Iterator[str]:
+    with started("engine", "--profile", "instant", "--port", "0", "--model", model, "--json") as process:
+        line = process.line()
+        assert line, process.end().err
+        yield json.loads(line)["url"]

@@ -1,0 +1,49 @@
+"""`docs/conformance.md`, as the table of judges tells it."""
+
+from collections.abc import Iterator
+
+from tests.conformance.installed import ROOT
+from tests.conformance.judges import ALL, Judge
+
+PAGE = ROOT / "docs" / "conformance.md"
+
+HEAD = """# Who judges the API
+
+*Written from `tests/conformance/judges.py`; `UPDATE_DOCS=1` has it written anew. The tests beside it run each
+judge and fail where its score is another one.*
+
+Programs that others wrote to use or to judge such an API call a real `penstock up`, whose engine is the
+[rehearsal engine](rehearsal.md). They are installed from locks with hashes (`infra/locks/conformance.txt`,
+`tests/conformance/node/package-lock.json`) into folders of their own under `~/.cache/penstock-conformance`,
+never beside the product. `./penstock test --all`, and so CI, runs all of them; Node's need Node.js 20 or newer.
+
+| Judge | Version | Licence | Score |
+|---|---|---|---|
+"""
+
+
+def page() -> str:
+    """The whole page."""
+    return HEAD + "".join(map(_line, ALL)) + "".join(map(_section, ALL))
+
+
+def _line(judge: Judge) -> str:
+    return f"| [{judge.name}](#{_anchor(judge)}) | {judge.version} | {judge.licence} | {judge.score} |\n"
+
+
+def _anchor(judge: Judge) -> str:
+    kept = (letter for letter in judge.name.lower() if letter.isalnum() or letter in " -")
+    return "".join(kept).replace(" ", "-")
+
+
+def _section(judge: Judge) -> str:
+    return "".join(_told(judge))
+
+
+def _told(judge: Judge) -> Iterator[str]:
+    yield f"\n## {judge.name}\n\n{judge.asks}\n\n"
+    yield f"```sh\n./penstock test -m slow tests/conformance/{judge.test}\n```\n"
+    if judge.excluded:
+        yield "\n| Excluded | because |\n|---|---|\n"
+    for name, reason in judge.excluded.items():
+        yield f"| `{name}` | {reason} |\n"
