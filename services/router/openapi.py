@@ -1,20 +1,26 @@
 """The public API as an OpenAPI 3.1 document, made from the structs that bodies are read into."""
 
+import json
 import re
 from collections.abc import Iterable
 from typing import Any, Literal
 
 import msgspec
 
+from events.answer import RequestTold
 from events.requests import CHAT
 from events.words import Record
 from functions.request.admission import ChatBody
 from functions.request.endpoints import COMPLETIONS, EMBEDDINGS
 from functions.request.prompts import CompletionBody, EmbeddingBody
 from functions.request.submission import Envelope
+from services.router import described
+from services.router.refined import PARAMETERS, QUEUED, refined
 from services.router.responses.asked import RESPONSES, ResponseBody
 
 PATH = "services/router/openapi.json"
+MODELS, MODEL = "/v1/models", "/v1/models/{name:path}"
+REQUEST, CANCEL = "/v1/requests/{name}", "/v1/requests/{name}/cancel"
 PARAMETER = re.compile(r"{(\w+)(:path)?}")
 
 _PASSED = (
@@ -24,7 +30,9 @@ _PASSED = (
 
 class Operation(Record):
     """What can be called. `bodies`: what one of its JSON body may be. `headers` and `query`: what else may be
-    said, and what it means. `answer`: what it answers with. `open`: it needs no key.
+    said, and what it means. `answer`: what it answers with, and `gives` what that is in JSON. `failing`: the
+    same of statuses without an error envelope. `links`: a place in its answer that names what other
+    operations, by their path, are about. `open`: it needs no key.
     """
 
     method: Literal["get", "post"]
@@ -36,7 +44,10 @@ class Operation(Record):
     query: dict[str, str] = {}
     status: int = 200
     answer: str = "The resource."
+    gives: type | None = None
     media: tuple[str, ...] = ("application/json",)
+    failing: dict[int, type] = {}
+    links: tuple[str, tuple[str, ...]] | None = None
     open: bool = False
 
 
@@ -52,6 +63,7 @@ OPERATIONS = (
         bodies=(ChatBody,),
         headers=_CACHED,
         answer="A chat completion, or with `stream` its chunks as server-sent events.",
+        gives=described.ChatCompletion,
         media=_JSON_OR_EVENTS,
     ),
     Operation(
@@ -61,6 +73,7 @@ OPERATIONS = (
         more="A prompt is a text, token ids, or a list of either." + _PASSED,
         bodies=(CompletionBody,),
         answer="A text completion, or with `stream` its chunks as server-sent events.",
+        gives=described.Completion,
         media=_JSON_OR_EVENTS,
     ),
     Operation(
@@ -70,6 +83,7 @@ OPERATIONS = (
         more="An input is a text, token ids, or a list of either." + _PASSED,
         bodies=(EmbeddingBody,),
         answer="A list of embeddings.",
+        gives=described.Embeddings,
     ),
     Operation(
         method="post",
@@ -80,20 +94,25 @@ OPERATIONS = (
         bodies=(ResponseBody,),
         headers=_CACHED,
         answer="A response, or with `stream` its events as server-sent events.",
+        gives=described.ResponseObject,
         media=_JSON_OR_EVENTS,
     ),
-    Operation(method="get", path="/v1/models", summary="List the models, aliases and tasks you may name."),
     Operation(
         method="get",
-        path="/v1/models/{name:path}",
-        summary="Read one model; its id may have slashes.",
+        path=MODELS,
+        summary="List the models, aliases and tasks you may name.",
+        gives=described.Models,
+        links=("/data/0/id", (MODEL,)),
+    ),
+    Operation(
+        method="get", path=MODEL, summary="Read one model; its id may have slashes.", gives=described.Model
     ),
     Operation(
         method="post",
         path="/v1/requests",
         summary="Queue a request, to be answered later.",
         more="A flat body is a chat; an envelope names the endpoint.",
-        bodies=(ChatBody, Envelope),
+        bodies=(described.QueuedChat, Envelope),
         headers={
             "x-penstock-lane": "`interactive` or `batch`.",
             "x-penstock-deadline": "Seconds from now, or an RFC 3339 time.",
@@ -101,31 +120,42 @@ OPERATIONS = (
         },
         status=202,
         answer="The queued request.",
+        gives=RequestTold,
+        links=("/id", (REQUEST, CANCEL)),
     ),
     Operation(
         method="get",
-        path="/v1/requests/{name}",
+        path=REQUEST,
         summary="Read a queued request, and its answer once there is one.",
         query={"wait": "Seconds to wait for its end, 0 to 60."},
+        gives=RequestTold,
     ),
-    Operation(method="post", path="/v1/requests/{name}/cancel", summary="Cancel a queued request."),
-    Operation(method="get", path="/health", summary="Tell whether the process lives.", open=True),
+    Operation(method="post", path=CANCEL, summary="Cancel a queued request.", gives=RequestTold),
     Operation(
-        method="get", path="/ready", summary="Tell whether it can serve, else what is missing.", open=True
+        method="get",
+        path="/health",
+        summary="Tell whether the process lives.",
+        gives=described.Alive,
+        open=True,
+    ),
+    Operation(
+        method="get",
+        path="/ready",
+        summary="Tell whether it can serve, else what is missing.",
+        gives=described.Ready,
+        failing={503: described.NotReady},
+        open=True,
     ),
 )
 
 
 def document() -> dict[str, Any]:
     """The document."""
-    structs = {struct for operation in OPERATIONS for struct in operation.bodies}
-    named = sorted(structs, key=lambda struct: struct.__name__)
-    _, schemas = msgspec.json.schema_components(named, ref_template="#/components/schemas/{name}")
+    _, schemas = msgspec.json.schema_components(_structs(), ref_template="#/components/schemas/{name}")
     paths: dict[str, dict[str, Any]] = {}
     for operation in OPERATIONS:
-        path = PARAMETER.sub(r"{\1}", operation.path)
-        paths.setdefault(path, {})[operation.method] = _operation(operation)
-    return {
+        paths.setdefault(_path(operation.path), {})[operation.method] = _operation(operation)
+    told = {
         "openapi": "3.1.0",
         "info": {
             "title": "Penstock",
@@ -137,23 +167,40 @@ def document() -> dict[str, Any]:
         "paths": paths,
         "components": {
             "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}},
-            "schemas": {name: schemas[name] for name in sorted(schemas)} | {"Error": _error()},
+            "schemas": refined(dict(sorted(schemas.items()))),
         },
     }
+    return _without_unused(told)
+
+
+def _without_unused(told: dict[str, Any]) -> dict[str, Any]:
+    """The document without schemas that nothing leads to: what is told in place of them said more."""
+    schemas = told["components"]["schemas"]
+    used = set(re.findall(r'"#/components/schemas/(\w+)"', json.dumps(told)))
+    if schemas.keys() <= used:
+        return told
+    told["components"]["schemas"] = {name: schemas[name] for name in schemas if name in used}
+    return _without_unused(told)
+
+
+def _structs() -> list[type]:
+    structs: set[type] = {described.Error, *QUEUED}
+    for operation in OPERATIONS:
+        structs |= {*operation.bodies, *operation.failing.values()}
+        structs |= {operation.gives} if operation.gives else set()
+    return sorted(structs, key=lambda struct: struct.__name__)
+
+
+def _path(path: str) -> str:
+    return PARAMETER.sub(r"{\1}", path)
 
 
 def _operation(operation: Operation) -> dict[str, Any]:
-    error = {"description": "OpenAI's error envelope.", "content": _content(["application/json"], "Error")}
     told: dict[str, Any] = {
+        "operationId": operation_id(operation.method, operation.path),
         "summary": operation.summary,
         **({"description": operation.more} if operation.more else {}),
-        "responses": {
-            str(operation.status): {
-                "description": operation.answer,
-                "content": {media: {} for media in operation.media},
-            },
-            "default": error,
-        },
+        "responses": _responses(operation),
     }
     if parameters := list(_parameters(operation)):
         told["parameters"] = parameters
@@ -164,8 +211,41 @@ def _operation(operation: Operation) -> dict[str, Any]:
     return told | ({"security": []} if operation.open else {})
 
 
-def _content(media: Iterable[str], name: str) -> dict[str, Any]:
-    return {one: {"schema": {"$ref": f"#/components/schemas/{name}"}} for one in media}
+def operation_id(method: str, path: str) -> str:
+    """The name of an operation in clients that are made from the document: `post_chat_completions`."""
+    return "_".join([method, *re.findall(r"\w+", _path(path).removeprefix("/v1"))])
+
+
+def _responses(operation: Operation) -> dict[str, Any]:
+    good: dict[str, Any] = {
+        "description": operation.answer,
+        "content": {kind: {} for kind in operation.media},
+    }
+    if operation.gives is not None:
+        good["content"] |= _content(operation.gives)
+    if operation.links is not None:
+        good["links"] = dict(_links(*operation.links))
+    failing = {
+        str(status): {"description": _said(struct), "content": _content(struct)}
+        for status, struct in operation.failing.items()
+    }
+    error = {"description": _said(described.Error), "content": _content(described.Error)}
+    return {str(operation.status): good, **failing, "default": error}
+
+
+def _said(struct: type) -> str:
+    return (struct.__doc__ or "").partition("\n")[0]
+
+
+def _content(struct: type) -> dict[str, Any]:
+    return {"application/json": {"schema": {"$ref": f"#/components/schemas/{struct.__name__}"}}}
+
+
+def _links(place: str, paths: Iterable[str]) -> Iterable[tuple[str, dict[str, Any]]]:
+    for operation in OPERATIONS:
+        if operation.path in paths:
+            name = operation_id(operation.method, operation.path)
+            yield name, {"operationId": name, "parameters": {"name": f"$response.body#{place}"}}
 
 
 def _parameters(operation: Operation) -> Iterable[dict[str, Any]]:
@@ -174,11 +254,5 @@ def _parameters(operation: Operation) -> Iterable[dict[str, Any]]:
         yield {"name": name, "in": "path", "required": True, "schema": text}
     for place, named in (("query", operation.query), ("header", operation.headers)):
         for name, meaning in named.items():
-            yield {"name": name, "in": place, "description": meaning, "schema": text}
-
-
-def _error() -> dict[str, Any]:
-    maybe = {"type": ["string", "null"]}
-    fields = {"message": {"type": "string"}, "type": {"type": "string"}, "param": maybe, "code": maybe}
-    error = {"type": "object", "required": list(fields), "properties": fields}
-    return {"type": "object", "required": ["error"], "properties": {"error": error}}
+            schema = PARAMETERS.get(name, text)
+            yield {"name": name, "in": place, "description": meaning, "schema": schema}

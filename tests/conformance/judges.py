@@ -90,4 +90,17 @@ LANGCHAIN = Judge(
         "test_stream_time": "measures LangChain against a recording",
     },
 )
-ALL = (OPENAI_PYTHON, OPENAI_NODE, COMPATCANARY, LANGCHAIN)
+SCHEMATHESIS = Judge(
+    name="Schemathesis",
+    package="schemathesis",
+    licence="MIT",
+    asks="Every operation of `/openapi.json`, with all checks: what fits the document is accepted, what does "
+    "not is refused, no answer is a 5xx, every answer has a status, a type and a shape that the document "
+    "tells. Bounded and seeded; `./penstock test --soak` runs it longer. Put into its calls are names of "
+    "models and of requests, deadlines that lie ahead, and the call that a tool's answer belongs to: no schema "
+    "tells them.",
+    test="test_schemathesis.py",
+    score="0 failures",
+    excluded={},
+)
+ALL = (OPENAI_PYTHON, OPENAI_NODE, COMPATCANARY, SCHEMATHESIS, LANGCHAIN)

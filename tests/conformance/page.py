@@ -15,7 +15,8 @@ judge and fail where its score is another one.*
 Programs that others wrote to use or to judge such an API call a real `penstock up`, whose engine is the
 [rehearsal engine](rehearsal.md). They are installed from locks with hashes (`infra/locks/conformance.txt`,
 `tests/conformance/node/package-lock.json`) into folders of their own under `~/.cache/penstock-conformance`,
-never beside the product. `./penstock test --all`, and so CI, runs all of them; Node's need Node.js 20 or newer.
+never beside the product. `./penstock test --all`, and so CI, runs all of them; Node's need Node.js 20 or
+newer.
 
 | Judge | Version | Licence | Score |
 |---|---|---|---|

@@ -32,8 +32,8 @@ class _Image(msgspec.Struct, frozen=True):
 
 
 class _Part(msgspec.Struct, frozen=True):
-    type: str = "text"
-    text: str = ""
+    type: str
+    text: str | None = None
     image_url: _Image | None = None
 
 
@@ -69,6 +69,8 @@ def _check_part(raw: msgspec.Raw, place: str) -> None:
     if part.type not in PARTS:
         known = ", ".join(sorted(PARTS))
         raise UnfitError(f"The type {quoted(part.type)} is none of {known}.", f"{place}.type")
+    if part.type == "text" and part.text is None:
+        raise UnfitError("A part of type text needs its text.", f"{place}.text")
     if part.type == "image_url":
         _check_image(part, f"{place}.image_url.url")
 

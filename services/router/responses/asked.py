@@ -19,8 +19,8 @@ class Part(msgspec.Struct, frozen=True):
     """A part of a message's content, or of a tool's output."""
 
     type: str
-    text: str = ""
-    refusal: str = ""
+    text: str | None = None
+    refusal: str | None = None
     image_url: str | None = None
     detail: str | None = None
 

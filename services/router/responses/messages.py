@@ -11,7 +11,8 @@ from services.router.responses.asked import NOT_HERE, Item, Part
 
 # What instructs is told as `system`: many engines know no developers.
 ROLES = {"user": "user", "assistant": "assistant", "system": "system", "developer": "system"}
-TEXTS = frozenset({"input_text", "output_text", "text", "refusal"})
+# The types of parts that are words, and which field has them.
+WORDS = {"input_text": "text", "output_text": "text", "text": "text", "refusal": "refusal"}
 
 
 class Function(msgspec.Struct, frozen=True):
@@ -126,18 +127,25 @@ def _content(content: str | list[Part], place: str) -> str | list[ChatPart] | Re
     """Parts that are all texts are one text: not every engine reads parts."""
     if isinstance(content, str):
         return content
+    parts: list[ChatPart] = []
     for at, part in enumerate(content):
-        if part.type not in TEXTS and not (part.type == "input_image" and part.image_url):
-            what = (
-                "An image by file_id" if part.type == "input_image" else f"A part of type {quoted(part.type)}"
-            )
-            return unsupported(f"{place}[{at}]", f"{what} {NOT_HERE}.")
-    if all(part.type in TEXTS for part in content):
-        return "".join(part.text or part.refusal for part in content)
-    return [_part(part) for part in content]
+        made = _part(part, f"{place}[{at}]")
+        if isinstance(made, Refusal):
+            return made
+        parts.append(made)
+    texts = [part.text for part in parts if part.text is not None]
+    return "".join(texts) if len(texts) == len(parts) else parts
 
 
-def _part(part: Part) -> ChatPart:
-    if part.image_url:
+def _part(part: Part, place: str) -> ChatPart | Refusal:
+    field = WORDS.get(part.type)
+    if field is not None:
+        text: str | None = getattr(part, field)
+        if text is not None:
+            return ChatPart(type="text", text=text)
+        return invalid(f"{place}.{field} is required.", f"{place}.{field}", "missing_required_parameter")
+    if part.type == "input_image" and part.image_url:
         return ChatPart(type="image_url", image_url=ImageUrl(url=part.image_url, detail=part.detail))
-    return ChatPart(type="text", text=part.text or part.refusal)
+    image = part.type == "input_image"
+    what = "An image by file_id" if image else f"A part of type {quoted(part.type)}"
+    return unsupported(place, f"{what} {NOT_HERE}.")

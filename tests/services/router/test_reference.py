@@ -8,16 +8,19 @@ from typing import Any
 import pytest
 from starlette.routing import Route
 
+from functions.request.admission import ChatMessage
 from functions.request.endpoints import ENDPOINTS
 from services.router.api import PublicApi
 from services.router.health import Health
 from services.router.openapi import OPERATIONS, document
 from services.router.reference import page
+from services.router.refined import FIELDS, PARAMETERS, QUEUED
 from services.router.responses.asked import RESPONSES
 from tests.support import client
 from tests.support.platform import Running
 
 pytestmark = pytest.mark.anyio
+BODIES: set[Any] = {body for row in OPERATIONS for body in row.bodies}
 
 
 @pytest.fixture(scope="module")
@@ -58,6 +61,30 @@ def test_what_is_required_is_what_admission_requires() -> None:
     assert ["model", "messages"] == schemas["ChatBody"]["required"]
     assert ["model", "prompt"] == schemas["CompletionBody"]["required"]
     assert ["model", "input"] == schemas["EmbeddingBody"]["required"]
+
+
+def test_what_is_said_beyond_the_structs_is_said_of_their_fields() -> None:
+    structs = {struct.__name__: struct for struct in (*BODIES, ChatMessage, *QUEUED)}
+
+    assert {} == {
+        name: missing
+        for name, fields in FIELDS.items()
+        if (missing := fields.keys() - {*structs[name].__struct_fields__})
+    }
+    assert {name for row in OPERATIONS for name in (*row.query, *row.headers)} >= PARAMETERS.keys()
+
+
+def test_every_operation_says_what_it_answers_with() -> None:
+    assert [] == [row.path for row in OPERATIONS if row.gives is None]
+
+
+def test_every_link_leads_to_an_operation_of_its_own_name() -> None:
+    told = [one for operations in document()["paths"].values() for one in operations.values()]
+    names = [one["operationId"] for one in told]
+    links = {link for one in told for answer in one["responses"].values() for link in answer.get("links", {})}
+
+    assert len({*names}) == len(names)
+    assert {"get_models_name", "get_requests_name", "post_requests_name_cancel"} <= links <= {*names}
 
 
 async def test_the_document_is_served_without_a_key(platform: Running) -> None:

@@ -63,6 +63,8 @@ def drafted(content: object = "Why?", seed: int = 0, cached_messages: int = 0, *
             "invalid_value",
             "messages[0].content[0].image_url.url",
         ),
+        (asked([{"text": "of no type"}]), 400, "invalid_value", "messages[0].content[0]"),
+        (asked([{"type": "text"}]), 400, "invalid_value", "messages[0].content[0].text"),
         (asked(messages=[{"role": "pope", "content": ""}]), 400, "invalid_value", "messages[0].role"),
         (
             asked(messages=[{"role": "tool", "content": "5", "tool_call_id": "call_1"}]),

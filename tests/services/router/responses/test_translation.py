@@ -154,6 +154,16 @@ REFUSED: dict[str, tuple[dict[str, Any], str, str]] = {
     "a role": ({"input": [{"role": "boss", "content": "x"}]}, INVALID, "input[0].role"),
     "a role that is no text": ({"input": [{"role": 5}]}, "invalid_type", "input[0].role"),
     "no content": ({"input": [{"role": "user"}]}, MISSING, "input[0].content"),
+    "a part without words": (
+        {"input": [{"role": "user", "content": [{"type": "input_text"}]}]},
+        MISSING,
+        "input[0].content[0].text",
+    ),
+    "a refusal without words": (
+        {"input": [{"role": "assistant", "content": [{"type": "refusal", "text": "No."}]}]},
+        MISSING,
+        "input[0].content[0].refusal",
+    ),
     "a file": (
         {"input": [{"role": "user", "content": [{"type": "input_file", "file_id": "x"}]}]},
         UNSUPPORTED,

@@ -1,0 +1,65 @@
+"""Schemathesis over our OpenAPI document, with all of its checks."""
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+from urllib.request import Request, urlopen
+
+import pytest
+
+from services.router.openapi import OPERATIONS
+from tests.conformance.installed import ROOT
+from tests.conformance.judges import SCHEMATHESIS
+from tests.conformance.site import MODEL, Site
+
+MAIN = "import sys; from schemathesis.cli import schemathesis; sys.exit(schemathesis())"
+CONFIG = 'hooks = "tests.conformance.python.schemathesis_hooks"\n'
+PHASES = {"coverage", "fuzzing", "stateful"}  # the fourth needs examples in the document
+
+
+@pytest.mark.parametrize(
+    ("examples", "seed"),
+    [pytest.param(20, 1, marks=pytest.mark.slow)]
+    + [pytest.param(500, seed, marks=pytest.mark.soak) for seed in (2, 3)],
+)
+def test_schemathesis_finds_nothing(
+    site: Site, judging: Path, tmp_path: Path, examples: int, seed: int
+) -> None:
+    (tmp_path / "schemathesis.toml").write_text(CONFIG)
+    asked = ("--checks", "all", "-H", f"Authorization: Bearer {site.key}")
+    bounds = ("--max-examples", str(examples), "--seed", str(seed), "--continue-on-failure")
+    report = (
+        "--report",
+        "json",
+        "--report-json-path",
+        "report.json",
+        "--no-color",
+        "--output-truncate",
+        "false",
+    )
+    ended = subprocess.run(
+        [judging, "-P", "-c", MAIN, "run", f"{site.url}/openapi.json", *asked, *bounds, *report],
+        cwd=tmp_path,
+        env=site.environment(PYTHONPATH=str(ROOT), REQUEST=queued(site)),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert 0 == ended.returncode, ended.stdout + ended.stderr
+    told = json.loads((tmp_path / "report.json").read_text())
+    assert told["complete"]
+    assert not any(told["warnings"].values()), told["warnings"]
+    assert PHASES == {name for name, phase in told["phases"].items() if phase["status"] == "success"}
+    assert len(OPERATIONS) == told["operations"]["tested"]
+    assert SCHEMATHESIS.score == f"{told['test_cases']['unique_failures']} failures"
+
+
+def queued(site: Site) -> str:
+    """The id of a request that was queued."""
+    body = json.dumps({"model": MODEL, "messages": [{"role": "user", "content": "Hi."}]}).encode()
+    headers = {"authorization": f"Bearer {site.key}", "content-type": "application/json"}
+    with urlopen(Request(f"{site.url}/v1/requests", body, headers), timeout=60) as answer:
+        told: dict[str, Any] = json.load(answer)
+    return str(told["id"])
