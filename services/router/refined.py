@@ -168,6 +168,8 @@ FIELDS: dict[str, dict[str, Schema]] = {
         "max_output_tokens": {"minimum": 1},
         "temperature": {"minimum": 0, "maximum": 2},
         "top_p": {"minimum": 0, "maximum": 1},
+        "presence_penalty": {"minimum": -2, "maximum": 2},
+        "frequency_penalty": {"minimum": -2, "maximum": 2},
         "truncation": {"enum": ["auto", "disabled", None]},
         "include": {
             "anyOf": [{"type": "array", "items": {"const": ENCRYPTED}}, {"type": "null"}],

@@ -97,10 +97,29 @@ SCHEMATHESIS = Judge(
     asks="Every operation of `/openapi.json`, with all checks: what fits the document is accepted, what does "
     "not is refused, no answer is a 5xx, every answer has a status, a type and a shape that the document "
     "tells. Bounded and seeded; `./penstock test --soak` runs it longer. Put into its calls are names of "
-    "models and of requests, deadlines that lie ahead, and the call that a tool's answer belongs to: no schema "
-    "tells them.",
+    "models and of requests, deadlines that lie ahead, and the call that a tool's answer belongs to: no "
+    "schema tells them.",
     test="test_schemathesis.py",
     score="0 failures",
     excluded={},
 )
-ALL = (OPENAI_PYTHON, OPENAI_NODE, COMPATCANARY, SCHEMATHESIS, LANGCHAIN)
+OPEN_RESPONSES = Judge(
+    name="Open Responses",
+    package="openresponses-types",
+    licence="Apache-2.0",
+    asks="Responses and every event of their streams against the types that Mozilla.ai makes from the "
+    "published schema (2026-04-24). The acceptance tests of openresponses.org are in no package registry; "
+    "their cases are written anew here from what they ask, each whole and streamed, with three of our own: "
+    "all options, a function in a stream, an answer that is cut.",
+    test="test_open_responses.py",
+    score="15 of 15",
+    excluded={
+        "websocket-*": "seven cases of responses over WebSockets, which are not served",
+        "compact-response": "`/responses/compact` is not served",
+        "compact-missing-model": "`/responses/compact` is not served",
+        "response-output-phase-schema": "it asks nothing of a server",
+        "tool-calling": "asked with `tool_choice: required`: whether a tool is needed is the model's to see",
+        "text.format json_schema": "the published schema has its `schema` as null; others judge it",
+    },
+)
+ALL = (OPENAI_PYTHON, OPENAI_NODE, COMPATCANARY, SCHEMATHESIS, LANGCHAIN, OPEN_RESPONSES)

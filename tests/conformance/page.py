@@ -1,11 +1,13 @@
 """`docs/conformance.md`, as the table of judges tells it."""
 
 from collections.abc import Iterator
+from textwrap import fill
 
 from tests.conformance.installed import ROOT
 from tests.conformance.judges import ALL, Judge
 
 PAGE = ROOT / "docs" / "conformance.md"
+WIDTH = 110
 
 HEAD = """# Who judges the API
 
@@ -14,9 +16,9 @@ judge and fail where its score is another one.*
 
 Programs that others wrote to use or to judge such an API call a real `penstock up`, whose engine is the
 [rehearsal engine](rehearsal.md). They are installed from locks with hashes (`infra/locks/conformance.txt`,
-`tests/conformance/node/package-lock.json`) into folders of their own under `~/.cache/penstock-conformance`,
-never beside the product. `./penstock test --all`, and so CI, runs all of them; Node's need Node.js 20 or
-newer.
+`tests/conformance/node/package-lock.json`) into folders of their own under `~/.cache/penstock-conformance`;
+openai-python is among the packages of all tests. `./penstock test --all`, and so CI, runs all of them; Node's
+need Node.js 20 or newer.
 
 | Judge | Version | Licence | Score |
 |---|---|---|---|
@@ -42,7 +44,7 @@ def _section(judge: Judge) -> str:
 
 
 def _told(judge: Judge) -> Iterator[str]:
-    yield f"\n## {judge.name}\n\n{judge.asks}\n\n"
+    yield f"\n## {judge.name}\n\n{fill(judge.asks, WIDTH, break_on_hyphens=False)}\n\n"
     yield f"```sh\n./penstock test -m slow tests/conformance/{judge.test}\n```\n"
     if judge.excluded:
         yield "\n| Excluded | because |\n|---|---|\n"

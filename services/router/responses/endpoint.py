@@ -1,5 +1,7 @@
 """`POST /v1/responses` before the hot path of chats: requests are translated on the way in, answers out."""
 
+from collections.abc import Callable
+
 import msgspec
 
 from events.requests import CHAT
@@ -26,21 +28,27 @@ class Responses(Chat):
             self._refuse(key, reply)
             return
         name = "resp_" + request_id().partition("_")[2]
-        asked = translate(call.body, id=name, created_at=int(self._gate.now().timestamp()))
+        asked = translate(call.body, id=name, created_at=self._now())
         if isinstance(asked, Refusal):
             self._refuse(asked, reply)
             return
         chat = Call(call.method, call.target, call.headers, asked.body, call.version, call.keep_alive)
-        super()._serve(key, chat, ResponseReply(reply, asked.response))
+        super()._serve(key, chat, ResponseReply(reply, asked.response, self._now))
+
+    def _now(self) -> int:
+        return int(self._gate.now().timestamp())
 
 
 class ResponseReply:
-    """The reply to a chat, told as a response. Errors pass as they are: their envelope is the same."""
+    """The reply to a chat, told as a response. Errors pass as they are: their envelope is the same. `now`:
+    seconds since 1970.
+    """
 
-    def __init__(self, reply: Reply, response: Response) -> None:
+    def __init__(self, reply: Reply, response: Response, now: Callable[[], int]) -> None:
         self._reply = reply
         self._response = response
-        self._stream = ResponseStream(response)
+        self._now = now
+        self._stream = ResponseStream(response, now)
 
     @property
     def listener(self) -> Listener | None:
@@ -55,7 +63,7 @@ class ResponseReply:
         """See `Reply`."""
         if status == 200:
             try:
-                body = msgspec.json.encode(response_of(self._response, body))
+                body = msgspec.json.encode(response_of(self._response, body, self._now()))
             except ValueError:
                 problem = server_problem("The engine's answer is no chat completion.", "engine_error")
                 refusal = Refusal(status=502, problem=problem)

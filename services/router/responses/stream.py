@@ -1,5 +1,6 @@
 """The events of a response, made of the events of a chat completion as they come."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import msgspec
@@ -85,11 +86,12 @@ class ResponseStream:
     """Takes whole events of a chat completion in, gives those of the response out, in their order.
 
     A message is done when a call begins, or at the end; calls, which may be told interleaved, at the end.
-    Nothing comes out behind the end.
+    Nothing comes out behind the end. `now`: seconds since 1970.
     """
 
-    def __init__(self, response: Response) -> None:
+    def __init__(self, response: Response, now: Callable[[], int]) -> None:
         self._response = response
+        self._now = now
         self._number = 0
         self._message: _Said | None = None
         self._calls: dict[int, _Said] = {}
@@ -189,7 +191,8 @@ class ResponseStream:
                 "response.function_call_arguments.done", said, name=said.name, arguments=said.text
             )
             told += self._done(said, status)
-        self._response = ended(self._response, self._output(status), self._finish, usage_of(self._usage))
+        output, usage = self._output(status), usage_of(self._usage)
+        self._response = ended(self._response, output, self._finish, usage, self._now())
         return told + self._last(f"response.{status}")
 
     def _fail(self, problem: _Problem) -> bytes:

@@ -79,6 +79,16 @@ class EchoedText(msgspec.Struct, frozen=True):
     format: Format
 
 
+class EchoedTool(msgspec.Struct, frozen=True):
+    """As it was asked, with what was left out."""
+
+    type: str
+    name: str
+    description: str | None
+    parameters: msgspec.Raw
+    strict: bool | None
+
+
 class _Cached(msgspec.Struct, frozen=True):
     cached_tokens: int
 
@@ -105,21 +115,29 @@ class Response(msgspec.Struct, frozen=True, kw_only=True):
     created_at: int
     status: Status = "in_progress"
     background: bool = False
+    completed_at: int | None = None
     error: Failed | None = None
+    frequency_penalty: float
     incomplete_details: Incomplete | None = None
     instructions: str | None = None
     max_output_tokens: int | None = None
+    max_tool_calls: int | None = None
     metadata: dict[str, str]
     model: str
     output: tuple[Output, ...] = ()
     parallel_tool_calls: bool
+    presence_penalty: float
     previous_response_id: str | None = None
+    prompt_cache_key: str | None = None
     reasoning: EchoedReasoning
+    safety_identifier: str | None = None
+    service_tier: str = "default"
     store: bool = False
     temperature: float
     text: EchoedText
     tool_choice: str | ToolChoice
-    tools: list[Tool]
+    tools: list[EchoedTool]
+    top_logprobs: int = 0
     top_p: float
     truncation: str
     usage: ResponseUsage | None = None
@@ -132,20 +150,30 @@ def echo(asked: ResponseBody, id: str, created_at: int) -> Response:
     return Response(
         id=id,
         created_at=created_at,
+        frequency_penalty=asked.frequency_penalty or 0.0,
         instructions=asked.instructions,
         max_output_tokens=asked.max_output_tokens,
+        max_tool_calls=asked.max_tool_calls,
         metadata=asked.metadata or {},
         model=asked.model,
         parallel_tool_calls=asked.parallel_tool_calls is not False,
+        presence_penalty=asked.presence_penalty or 0.0,
+        prompt_cache_key=asked.prompt_cache_key,
+        safety_identifier=asked.safety_identifier,
         reasoning=EchoedReasoning(effort=reasoning.effort),
         temperature=1.0 if asked.temperature is None else asked.temperature,
         text=EchoedText(format=text.format or Format(type="text")),
         tool_choice=asked.tool_choice or "auto",
-        tools=asked.tools or [],
+        tools=[_tool(tool) for tool in asked.tools or ()],
         top_p=1.0 if asked.top_p is None else asked.top_p,
         truncation=asked.truncation or "disabled",
         user=asked.user,
     )
+
+
+def _tool(tool: Tool) -> EchoedTool:
+    parameters = NULL if isinstance(tool.parameters, msgspec.UnsetType) else tool.parameters
+    return EchoedTool(tool.type, tool.name, tool.description, parameters, tool.strict)
 
 
 def usage_of(told: msgspec.Raw) -> ResponseUsage | None:
@@ -164,13 +192,20 @@ def usage_of(told: msgspec.Raw) -> ResponseUsage | None:
 
 
 def ended(
-    response: Response, output: tuple[Output, ...], finish: str | None, usage: ResponseUsage | None
+    response: Response, output: tuple[Output, ...], finish: str | None, usage: ResponseUsage | None, at: int
 ) -> Response:
-    """The response once all was said; `finish`: why the engine stopped."""
+    """The response once all was said; `finish`: why the engine stopped, `at`: in seconds since 1970."""
     reason = REASONS.get(finish or "")
     status: Status = "incomplete" if reason else "completed"
     details = Incomplete(reason) if reason else None
-    return replace(response, status=status, incomplete_details=details, output=output, usage=usage)
+    return replace(
+        response,
+        status=status,
+        completed_at=None if reason else at,
+        incomplete_details=details,
+        output=output,
+        usage=usage,
+    )
 
 
 def item_id(kind: str, response: Response, at: int) -> str:
@@ -210,8 +245,10 @@ class _Completion(msgspec.Struct):
 _completion = msgspec.json.Decoder(_Completion)
 
 
-def response_of(response: Response, completion: bytes) -> Response:
-    """The response a chat completion makes. Raises `ValueError` where that has a shape we do not know."""
+def response_of(response: Response, completion: bytes, at: int) -> Response:
+    """The response a chat completion makes that came `at` (seconds since 1970). Raises `ValueError` where it
+    has a shape we do not know.
+    """
     try:
         told = _completion.decode(completion)
     except RecursionError as error:
@@ -220,9 +257,8 @@ def response_of(response: Response, completion: bytes) -> Response:
         raise ValueError("it has no choices")
     choice = told.choices[0]
     status: Status = "incomplete" if choice.finish_reason in REASONS else "completed"
-    return ended(
-        response, _output(response, choice.message, status), choice.finish_reason, usage_of(told.usage)
-    )
+    output = _output(response, choice.message, status)
+    return ended(response, output, choice.finish_reason, usage_of(told.usage), at)
 
 
 def _output(response: Response, message: _Message, status: Status) -> tuple[Output, ...]:

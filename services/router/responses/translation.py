@@ -14,8 +14,11 @@ from services.router.responses.told import Response, echo
 CHOICES = ("auto", "none", "required")
 _fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
 # What is translated, or concerns only what is not done here; all else passes as it is written.
-OWN = frozenset(ResponseBody.__struct_fields__) | {"stream_options", "max_tool_calls"}
-SAME = ("model", "temperature", "top_p", "parallel_tool_calls", "user", "stream")
+OWN = frozenset(ResponseBody.__struct_fields__) | {"stream_options"}
+SAME = (
+    *("model", "temperature", "top_p", "presence_penalty", "frequency_penalty", "parallel_tool_calls"),
+    *("user", "safety_identifier", "prompt_cache_key", "stream"),
+)
 
 
 class Asked(msgspec.Struct, frozen=True):

@@ -30,7 +30,7 @@ def events_of(stream: bytes) -> list[dict[str, Any]]:
 
 
 def told(*pieces: bytes) -> list[dict[str, Any]]:
-    stream = ResponseStream(asked().response)
+    stream = ResponseStream(asked().response, lambda: 5)
     return events_of(stream.begin() + b"".join(map(stream.feed, pieces)))
 
 
@@ -120,7 +120,7 @@ def test_what_cannot_be_read_fails_the_response(odd: bytes) -> None:
 
 
 def test_comments_pass_and_other_choices_do_not() -> None:
-    stream = ResponseStream(asked().response)
+    stream = ResponseStream(asked().response, lambda: 5)
     other = event({"choices": [{"index": 1, "delta": {"content": "x"}}]})
 
     assert b": keep-alive\n\n" == stream.feed(b": keep-alive\n\n")
@@ -131,6 +131,13 @@ def test_a_usage_of_another_form_is_none() -> None:
     odd = event({"choices": [], "usage": {"prompt_tokens": "many"}})
 
     assert told(delta("a"), odd, DONE)[-1]["response"]["usage"] is None
+
+
+@pytest.mark.parametrize(("reason", "at"), [("stop", 5), ("length", None)])
+def test_what_is_complete_says_since_when(reason: str, at: int | None) -> None:
+    first, *_, last = told(delta("a"), finish(reason), DONE)
+
+    assert (None, at) == (first["response"]["completed_at"], last["response"]["completed_at"])
 
 
 def test_an_answer_of_nothing_is_complete() -> None:
@@ -148,9 +155,9 @@ MESSAGE = {
 def test_the_stream_and_the_whole_answer_make_the_same_response() -> None:
     choice = {"index": 0, "message": MESSAGE, "finish_reason": "tool_calls"}
     completion = json.dumps({"choices": [choice], "usage": usage(7, 3)}).encode()
-    whole = response_of(asked().response, completion)
+    whole = response_of(asked().response, completion, 5)
     pieces = (delta("I look."), calls(call(0, "{}", "a")), finish("tool_calls"), usage_event(7, 3), DONE)
-    stream = ResponseStream(asked().response)
+    stream = ResponseStream(asked().response, lambda: 5)
     streamed = events_of(stream.begin() + b"".join(map(stream.feed, pieces)))[-1]["response"]
 
     assert json.loads(msgspec.json.encode(whole)) == streamed
@@ -161,4 +168,4 @@ def test_the_stream_and_the_whole_answer_make_the_same_response() -> None:
 )
 def test_an_answer_of_another_form_is_an_error(body: bytes) -> None:
     with pytest.raises(ValueError):
-        response_of(asked().response, body)
+        response_of(asked().response, body, 5)

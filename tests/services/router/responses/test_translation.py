@@ -76,6 +76,15 @@ FIELDS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "an effort": ({"reasoning": {"effort": "low", "summary": "auto"}}, {"reasoning_effort": "low"}),
     "a stream": ({"stream": True}, {"stream": True, "stream_options": {"include_usage": True}}),
     "sampling": ({"temperature": 0.5, "top_p": 0.25}, {"temperature": 0.5, "top_p": 0.25}),
+    "penalties": (
+        {"presence_penalty": 0.5, "frequency_penalty": -1},
+        {"presence_penalty": 0.5, "frequency_penalty": -1},
+    ),
+    "names for the engine": (
+        {"prompt_cache_key": "a", "safety_identifier": "b"},
+        {"prompt_cache_key": "a", "safety_identifier": "b"},
+    ),
+    "what nobody counts": ({"max_tool_calls": 3}, {}),
     "one call at a time": ({"parallel_tool_calls": False}, {"parallel_tool_calls": False}),
     "an engine's own": ({"seed": 7, "top_k": [1]}, {"seed": 7, "top_k": [1]}),
     "what is not for engines": ({"metadata": {"a": "b"}, "truncation": "auto", "store": False}, {}),
