@@ -5,6 +5,7 @@ from textwrap import fill
 
 from tests.conformance.installed import ROOT
 from tests.conformance.judges import ALL, Judge
+from tests.ollama.build import VERSION
 
 PAGE = ROOT / "docs" / "conformance.md"
 WIDTH = 110
@@ -25,9 +26,22 @@ need Node.js 20 or newer.
 """
 
 
+TAIL = f"""
+## A real engine
+
+Ollama {VERSION.removeprefix("v")}, with tiny models of random weights, serves every endpoint it has through
+the platform to both of OpenAI's clients, and responses, which are made of its chats. What it counts is what
+the ledger says.
+
+```sh
+./penstock test -m slow tests/ollama
+```
+"""
+
+
 def page() -> str:
     """The whole page."""
-    return HEAD + "".join(map(_line, ALL)) + "".join(map(_section, ALL))
+    return HEAD + "".join(map(_line, ALL)) + "".join(map(_section, ALL)) + TAIL
 
 
 def _line(judge: Judge) -> str:
