@@ -34,16 +34,16 @@ def missing_node() -> str | None:
 
 def node_modules() -> Path:
     """The folder of the packages that `package-lock.json` lists. Raises `Failed`."""
-    return _once("node", NODE_LOCK, _install_node) / "node_modules"
+    return once("node", NODE_LOCK, _install_node) / "node_modules"
 
 
 def python() -> Path:
     """The Python that has what `conformance.txt` lists, and nothing else. Raises `Failed`."""
     version = "{}.{}".format(*sys.version_info)
-    return python_of(_once(f"python{version}", PYTHON_LOCK, _install_python) / "venv")
+    return python_of(once(f"python{version}", PYTHON_LOCK, _install_python) / "venv")
 
 
-def _once(kind: str, lock: Path, install: Callable[[Path], None]) -> Path:
+def once(kind: str, lock: Path, install: Callable[[Path], None]) -> Path:
     """A folder that belongs to this content of a lock; who comes while it is made waits for it."""
     cache = os.environ.get("XDG_CACHE_HOME", "")
     base = (Path(cache) if cache else Path.home() / ".cache") / "penstock-conformance"
