@@ -12,7 +12,7 @@ from functions.request.admission import ChatBody
 from functions.request.endpoints import COMPLETIONS, EMBEDDINGS
 from functions.request.prompts import CompletionBody, EmbeddingBody
 from functions.request.submission import Envelope
-from services.router.responses.asked import RESPONSES, ResponseBody
+from services.responses.asked import RESPONSES, ResponseBody
 
 PATH = "services/router/openapi.json"
 PARAMETER = re.compile(r"{(\w+)(:path)?}")

@@ -33,7 +33,7 @@ from services.router.jobs import JobsApi
 from services.router.keyring import KeyRing
 from services.router.metrics import Metrics
 from services.router.queue import RequestQueue
-from services.router.responses.asked import RESPONSES
+from services.responses.asked import RESPONSES
 from services.router.responses.endpoint import AS_CHATS, Responses
 from services.router.retries import Retries
 from services.router.router import Router

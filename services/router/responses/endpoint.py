@@ -8,9 +8,9 @@ from functions.request.admission import admit
 from functions.request.endpoints import Endpoint
 from services.front.call import Call, Listener, Reply
 from services.router.chat import Chat
-from services.router.responses.stream import ResponseStream
-from services.router.responses.told import Response, response_of
-from services.router.responses.translation import translate
+from services.responses.stream import ResponseStream
+from services.responses.told import Response, response_of
+from services.responses.translation import translate
 from services.wire.errors import error_body, error_fields
 from services.wire.fields import Fields
 from services.wire.ids import request_id

@@ -13,7 +13,7 @@ from services.router.api import PublicApi
 from services.router.health import Health
 from services.router.openapi import OPERATIONS, document
 from services.router.reference import page
-from services.router.responses.asked import RESPONSES
+from services.responses.asked import RESPONSES
 from tests.support import client
 from tests.support.platform import Running
 

@@ -6,9 +6,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from services.router.responses.stream import ResponseStream
-from services.router.responses.told import response_of
-from services.router.responses.translation import Asked, translate
+from services.responses.stream import ResponseStream
+from services.responses.told import response_of
+from services.responses.translation import Asked, translate
 from tests.support.wire import DONE, delta, event, problem, usage, usage_event
 
 TEXT = ["added", "content_part.added", "output_text.delta"]

@@ -6,7 +6,7 @@ import msgspec
 from msgspec.structs import replace
 
 from services.pool.sse import data_of, split
-from services.router.responses.told import (
+from services.responses.told import (
     NULL,
     REASONS,
     Failed,

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from events.words import Refusal
-from services.router.responses.translation import Asked, translate
+from services.responses.translation import Asked, translate
 
 TOOL = {"type": "function", "name": "look", "parameters": {"type": "object"}, "strict": True}
 SCHEMA = {"type": "json_schema", "name": "city", "schema": {"type": "object"}, "strict": True}

@@ -6,7 +6,7 @@ import msgspec
 from msgspec.structs import replace
 
 from services.pool.sse import WireUsage
-from services.router.responses.asked import Format, Reasoning, ResponseBody, Text, Tool, ToolChoice
+from services.responses.asked import Format, Reasoning, ResponseBody, Text, Tool, ToolChoice
 
 Status = Literal["in_progress", "completed", "incomplete", "failed"]
 NULL = msgspec.Raw(b"null")

@@ -7,9 +7,9 @@ import msgspec
 from events.words import Refusal
 from functions.request.admission import invalid, unsupported
 from functions.request.mistakes import quoted
-from services.router.responses.asked import NOT_HERE, Format, ResponseBody, Tool, ToolChoice, read
-from services.router.responses.messages import Message, messages_of
-from services.router.responses.told import Response, echo
+from services.responses.asked import NOT_HERE, Format, ResponseBody, Tool, ToolChoice, read
+from services.responses.messages import Message, messages_of
+from services.responses.told import Response, echo
 
 CHOICES = ("auto", "none", "required")
 _fields = msgspec.json.Decoder(dict[str, msgspec.Raw])

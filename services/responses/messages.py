@@ -7,7 +7,7 @@ import msgspec
 from events.words import Refusal
 from functions.request.admission import invalid, unsupported
 from functions.request.mistakes import quoted
-from services.router.responses.asked import NOT_HERE, Item, Part
+from services.responses.asked import NOT_HERE, Item, Part
 
 # What instructs is told as `system`: many engines know no developers.
 ROLES = {"user": "user", "assistant": "assistant", "system": "system", "developer": "system"}
