@@ -10,7 +10,6 @@ Raw = msgspec.Raw
 Unset = msgspec.UnsetType
 UNSET = msgspec.UNSET
 
-RESPONSES = "/v1/responses"
 NOT_HERE = "is not supported here; leave it out"
 ENCRYPTED = "reasoning.encrypted_content"  # there is none, which a caller that keeps its own turns can bear
 

@@ -6,13 +6,13 @@ from typing import Any, Literal
 
 import msgspec
 
-from events.requests import CHAT
+from events.requests import CHAT, RESPONSES
 from events.words import Record
 from functions.request.admission import ChatBody
 from functions.request.endpoints import COMPLETIONS, EMBEDDINGS
 from functions.request.prompts import CompletionBody, EmbeddingBody
 from functions.request.submission import Envelope
-from services.responses.asked import RESPONSES, ResponseBody
+from services.responses.asked import ResponseBody
 
 PATH = "services/router/openapi.json"
 PARAMETER = re.compile(r"{(\w+)(:path)?}")

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from starlette.routing import BaseRoute
 
 from events.catalog import Job
+from events.requests import RESPONSES
 from events.words import Conflict
 from functions.request.endpoints import ENDPOINTS
 from services.embedded.workers import Workers
@@ -33,7 +34,6 @@ from services.router.jobs import JobsApi
 from services.router.keyring import KeyRing
 from services.router.metrics import Metrics
 from services.router.queue import RequestQueue
-from services.responses.asked import RESPONSES
 from services.router.responses.endpoint import AS_CHATS, Responses
 from services.router.retries import Retries
 from services.router.router import Router

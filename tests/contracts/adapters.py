@@ -13,6 +13,7 @@ from services.adapters.memory.cache import MemoryCache
 from services.adapters.memory.config_documents import MemoryConfigDocuments
 from services.adapters.memory.data_keys import MemoryDataKeys
 from services.adapters.memory.job_runs import MemoryJobRuns
+from services.adapters.memory.journal import MemoryJournal
 from services.adapters.memory.keys import MemoryKeys
 from services.adapters.memory.ledger import MemoryUsageLedger
 from services.adapters.memory.requests import MemoryRequests
@@ -24,6 +25,7 @@ from services.adapters.sqlite.config_documents import SqliteConfigDocuments
 from services.adapters.sqlite.data_keys import SqliteDataKeys
 from services.adapters.sqlite.database import Database
 from services.adapters.sqlite.job_runs import SqliteJobRuns
+from services.adapters.sqlite.journal import SqliteJournal
 from services.adapters.sqlite.keys import SqliteKeys
 from services.adapters.sqlite.ledger import SqliteUsageLedger
 from services.adapters.sqlite.requests import SqliteRequests
@@ -40,6 +42,7 @@ Bus: TypeAlias = MemoryBus | SqliteBus
 Ledger: TypeAlias = MemoryUsageLedger | SqliteUsageLedger
 Requests: TypeAlias = MemoryRequests | SqliteRequests
 Bodies: TypeAlias = MemoryBodies | SqliteBodies
+Journal: TypeAlias = MemoryJournal | SqliteJournal
 Keys: TypeAlias = MemoryKeys | SqliteKeys
 Advice: TypeAlias = MemoryAdvice | SqliteAdvice
 Cache: TypeAlias = MemoryCache | SqliteCache
@@ -130,6 +133,11 @@ BODIES: dict[str, Opener[Bodies]] = {
     "memory": in_memory(MemoryBodies),
     "sqlite": in_data_file(SqliteBodies),
     "firestore": firestore.bodies,
+}
+JOURNALS: dict[str, Opener[Journal]] = {
+    "memory": in_memory(MemoryJournal),
+    "sqlite": in_data_file(SqliteJournal),
+    "firestore": firestore.journal,
 }
 KEYS: dict[str, Opener[Keys]] = {
     "memory": in_memory(lambda now: MemoryKeys()),

@@ -13,6 +13,7 @@ from tests.contracts.adapters import (
     DATA_KEYS,
     GAPS,
     JOB_RUNS,
+    JOURNALS,
     KEYS,
     LEDGERS,
     REQUESTS,
@@ -43,6 +44,7 @@ bus = port(BUSES)
 ledger = port(LEDGERS)
 requests = port(REQUESTS)
 bodies = port(BODIES)
+journal = port(JOURNALS)
 keys = port(KEYS)
 data_keys = port(DATA_KEYS)
 job_runs = port(JOB_RUNS)

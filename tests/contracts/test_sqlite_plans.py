@@ -15,6 +15,7 @@ from services.adapters.sqlite.bodies import SqliteBodies
 from services.adapters.sqlite.bus import SqliteBus
 from services.adapters.sqlite.cache import SqliteCache
 from services.adapters.sqlite.database import Database
+from services.adapters.sqlite.journal import SqliteJournal
 from services.adapters.sqlite.ledger import SqliteUsageLedger
 from services.adapters.sqlite.requests import SqliteRequests
 from tests.contracts.adapters import START, Clock, data_file
@@ -23,7 +24,7 @@ pytestmark = pytest.mark.anyio
 
 SUBSCRIPTION = Subscription(topic="news", consumer="reader")
 READER = SUBSCRIPTION.name
-TABLES = ("messages", "pages", "standings", "requests", "bodies", "cached")
+TABLES = ("messages", "pages", "standings", "requests", "bodies", "cached", "journal")
 PARTIAL = ("messages_due", "pages_unfolded", "standings_open", "requests_running")
 
 Ask: TypeAlias = Callable[[Database], Awaitable[object]]
@@ -75,6 +76,10 @@ QUESTIONS: dict[str, Ask] = {
     "unfolded": lambda database: ledger(database).unfolded("r", 10),
     "body": lambda database: SqliteBodies(database, Clock()).get("b"),
     "forget bodies": lambda database: SqliteBodies(database, Clock()).forget(START, 10),
+    "read a journal": lambda database: SqliteJournal(database, Clock()).read("r", 0, 10),
+    "find a place": lambda database: SqliteJournal(database, Clock()).place_of("r", 3),
+    "remove a journal": lambda database: SqliteJournal(database, Clock()).remove("r"),
+    "forget entries": lambda database: SqliteJournal(database, Clock()).forget(START, 10),
     "cached": lambda database: SqliteCache(database, Clock()).get("k"),
     "forget cached": lambda database: SqliteCache(database, Clock()).forget(START, 10),
     "purge a tenant": lambda database: SqliteCache(database, Clock()).remove("tenant", "acme", 10),

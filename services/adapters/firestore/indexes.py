@@ -14,6 +14,7 @@ from typing import Any, Final
 REQUESTS: Final = "requests"
 BODIES: Final = "bodies"
 CHUNKS: Final = "chunks"
+JOURNAL: Final = "journal"
 LEDGER: Final = "ledger"
 STANDINGS: Final = "standings"
 PARTS: Final = "parts"
@@ -81,6 +82,18 @@ DATA: Final = (
         composite=(("spread", "expire_at"),),  # forget
         bare=("expire_at", "spread", "sealed"),
         group=True,
+    ),
+    Collection(
+        name=JOURNAL,
+        composite=(
+            ("request", "next", "place"),  # place_of
+            ("request", "place"),  # read, remove
+            ("spread", "expire_at"),  # forget
+        ),
+        bare=(
+            *("request", "place", "attempt", "first", "next", "expire_at", "closed", "sealed", "body_id"),
+            *("spread", "schema"),
+        ),
     ),
     Collection(
         name=LEDGER,

@@ -68,6 +68,12 @@ def _bodies(database: Any, now: Now) -> Any:
     return FirestoreBodies(database, now)
 
 
+def _journal(database: Any, now: Now) -> Any:
+    from services.adapters.firestore.journal import FirestoreJournal  # noqa: PLC0415
+
+    return FirestoreJournal(database, now)
+
+
 def _ledger(database: Any, now: Now) -> Any:
     from services.adapters.firestore.ledger import FirestoreUsageLedger  # noqa: PLC0415
 
@@ -112,6 +118,7 @@ def _job_runs(database: Any, now: Now) -> Any:
 
 requests = on_firestore(_requests)
 bodies = on_firestore(_bodies)
+journal = on_firestore(_journal)
 ledger = on_firestore(_ledger)
 keys = on_firestore(_keys)
 job_runs = on_firestore(_job_runs)

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 from starlette.routing import Route
 
+from events.requests import RESPONSES
 from functions.request.endpoints import ENDPOINTS
 from services.router.api import PublicApi
 from services.router.health import Health
 from services.router.openapi import OPERATIONS, document
 from services.router.reference import page
-from services.responses.asked import RESPONSES
 from tests.support import client
 from tests.support.platform import Running
 
