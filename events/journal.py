@@ -4,6 +4,9 @@ from datetime import datetime
 
 from events.words import Record
 
+# The events created, queued and in_progress have the numbers below; they follow from the request, so that
+# they can be told at once, and stand in no journal.
+OPENING = 3
 LARGEST_ENTRY = 256 * 1024  # sealed bytes that lie in an entry itself
 
 

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from events.bus import Publisher
 from events.config import Config
+from events.journal import Entry
 from events.requests import LARGEST_BODY, RequestDocument, Versioned
 from events.words import Lane, Usage
 from services.pool.pool import Pool
@@ -61,6 +62,19 @@ class Bodies(Protocol):
         """Deletes bodies whose time is over; how many."""
 
 
+class Journal(Protocol):
+    """Where the events of streamed responses are kept."""
+
+    async def append(self, entry: Entry) -> None:
+        """Takes the entry's place for it; raises `Conflict` where another entry has it."""
+
+    async def read(self, request: str, place: int, limit: int) -> Sequence[Entry]:
+        """Entries from a place on, in their order."""
+
+    async def forget(self, now: datetime, limit: int) -> int:
+        """Deletes entries whose time is over; how many."""
+
+
 class Sealer(Protocol):
     """Seals bodies under the tenant's key."""
 
@@ -89,7 +103,8 @@ class Pace:
     cancellation as well; from `heartbeat_s` on never. `progress_every_s`: how often a running attempt is
     recorded to be alive. `skew_s`: how far clocks may differ before a lease is thought lost.
     `stale_after_s`: how long a request may wait for its route before it is announced again, and how often
-    that is done. `answer_bytes`: what an answer may have that is to be kept.
+    that is done. `answer_bytes`: what an answer may have that is to be kept. `journal_every_s`,
+    `journal_bytes`: after how long, or how many bytes, what is told of a streamed response is journalled.
     """
 
     slots: int = 16
@@ -108,6 +123,8 @@ class Pace:
     stale_after_s: float = 300.0
     keep_s: int = 86_400
     answer_bytes: int = LARGEST_BODY
+    journal_every_s: float = 0.5
+    journal_bytes: int = 16 * 1024
 
 
 async def _stays(tenant: str) -> bool:
@@ -122,6 +139,7 @@ class Ports:
 
     requests: Requests
     bodies: Bodies
+    journal: Journal
     sealer: Sealer
     publisher: Publisher
     recorder: UsageRecorder

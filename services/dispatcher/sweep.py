@@ -94,6 +94,8 @@ async def _forget(ports: Ports) -> None:
         pass
     while await ports.bodies.forget(ports.now(), AT_ONCE) == AT_ONCE:
         pass
+    while await ports.journal.forget(ports.now(), AT_ONCE) == AT_ONCE:
+        pass
 
 
 async def _each(find: Callable[[], Awaitable[Sequence[Versioned]]]) -> AsyncIterator[Versioned]:

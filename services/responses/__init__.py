@@ -1,1 +1,1 @@
-"""`/v1/responses` and what a chat completion makes of it: requests are translated on the way in, answers out."""
+"""`/v1/responses` told as chats: requests are translated on the way in, answers on the way out."""

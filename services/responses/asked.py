@@ -117,12 +117,10 @@ def read(body: bytes) -> ResponseBody | Refusal:
 
 
 def _stateful(asked: ResponseBody) -> Refusal | None:
-    """Refuses what needs a memory."""
-    if asked.store:
-        return unsupported("store", "Responses are not stored here yet: leave store out, or send false.")
-    if asked.background:
-        message = "Responses cannot run in the background yet: leave background out, or queue a chat by "
-        return unsupported("background", message + "POST /v1/requests.")
+    """Refuses what needs a memory of conversations."""
+    if asked.background and asked.store is False:
+        message = "A response in the background is kept until it was read: leave store out, or send true."
+        return invalid(message, "store", "invalid_value")
     for param in ("previous_response_id", "conversation"):
         if getattr(asked, param):
             message = (

@@ -85,12 +85,16 @@ class ResponseStream:
     """Takes whole events of a chat completion in, gives those of the response out, in their order.
 
     A message is done when a call begins, or at the end; calls, which may be told interleaved, at the end.
-    Nothing comes out behind the end.
+    Nothing comes out behind the end. `number`: of the next event. `ends`: False where the last event, the
+    one that has the whole response, is not told here but by whoever keeps that. `response`: as far as it is
+    known; whole once it is `over`.
     """
 
-    def __init__(self, response: Response) -> None:
-        self._response = response
-        self._number = 0
+    def __init__(self, response: Response, *, number: int = 0, ends: bool = True) -> None:
+        self.response = response
+        self._ends = ends
+        self.number = number
+        self.said = 0  # characters of texts and arguments
         self._message: _Said | None = None
         self._calls: dict[int, _Said] = {}
         self._items: list[_Said] = []
@@ -106,10 +110,10 @@ class ResponseStream:
         """The events that follow from these."""
         return b"".join(map(self._read, split(events)))
 
-    def _read(self, event: bytes) -> bytes:
-        data = data_of(event)
+    def _read(self, one: bytes) -> bytes:
+        data = data_of(one)
         if not data:
-            return event  # a comment, which keeps the line alive
+            return one  # a comment, which keeps the line alive
         if self.over:
             return b""
         if data == b"[DONE]":
@@ -142,6 +146,7 @@ class ResponseStream:
             self._message = self._open(_Said(at=len(self._items), id=self._id("msg")))
             told = self._added(self._message) + self._part("response.content_part.added", self._message, "")
         self._message.pieces.append(text)
+        self.said += len(text)
         return told + self._of(
             "response.output_text.delta", self._message, content_index=0, delta=text, logprobs=()
         )
@@ -161,11 +166,12 @@ class ResponseStream:
             told += self._added(said)
         if function.arguments:
             said.pieces.append(function.arguments)
+            self.said += len(function.arguments)
             told += self._of("response.function_call_arguments.delta", said, delta=function.arguments)
         return told
 
     def _id(self, kind: str) -> str:
-        return item_id(kind, self._response, len(self._items))
+        return item_id(kind, self.response, len(self._items))
 
     def _open(self, said: _Said) -> _Said:
         self._items.append(said)
@@ -189,14 +195,14 @@ class ResponseStream:
                 "response.function_call_arguments.done", said, name=said.name, arguments=said.text
             )
             told += self._done(said, status)
-        self._response = ended(self._response, self._output(status), self._finish, usage_of(self._usage))
+        self.response = ended(self.response, self._output(status), self._finish, usage_of(self._usage))
         return told + self._last(f"response.{status}")
 
     def _fail(self, problem: _Problem) -> bytes:
         failed = Failed(code=str(problem.code or "server_error"), message=problem.message)
         output = self._output("incomplete")
-        self._response = replace(
-            self._response, status="failed", error=failed, output=output, usage=usage_of(self._usage)
+        self.response = replace(
+            self.response, status="failed", error=failed, output=output, usage=usage_of(self._usage)
         )
         return self._last("response.failed")
 
@@ -211,7 +217,11 @@ class ResponseStream:
 
     def _last(self, kind: str) -> bytes:
         self.over = True
-        return self._whole(kind)
+        return self._whole(kind) if self._ends else b""
+
+    def end_told(self) -> bytes:
+        """The last event, where it was left to be told later."""
+        return self._whole(f"response.{self.response.status}")
 
     # --- how events are written
 
@@ -230,9 +240,15 @@ class ResponseStream:
         return self._event(kind, item_id=said.id, output_index=said.at, **fields)
 
     def _whole(self, kind: str) -> bytes:
-        return self._event(kind, response=self._response)
+        return self._event(kind, response=self.response)
 
     def _event(self, kind: str, **fields: object) -> bytes:
-        told = msgspec.json.encode({"type": kind, "sequence_number": self._number, **fields})
-        self._number += 1
-        return b"event: %b\ndata: %b\n\n" % (kind.encode(), told)
+        told = event(kind, self.number, **fields)
+        self.number += 1
+        return told
+
+
+def event(kind: str, number: int, **fields: object) -> bytes:
+    """One event, as it goes over the wire."""
+    told = msgspec.json.encode({"type": kind, "sequence_number": number, **fields})
+    return b"event: %b\ndata: %b\n\n" % (kind.encode(), told)

@@ -9,6 +9,7 @@ from services.pool.sse import WireUsage
 from services.responses.asked import Format, Reasoning, ResponseBody, Text, Tool, ToolChoice
 
 Status = Literal["in_progress", "completed", "incomplete", "failed"]
+Stage = Literal["queued", "cancelled"] | Status
 NULL = msgspec.Raw(b"null")
 REASONS = {"length": "max_output_tokens", "content_filter": "content_filter"}
 
@@ -103,7 +104,7 @@ class Response(msgspec.Struct, frozen=True, kw_only=True):
     id: str
     object: str = "response"
     created_at: int
-    status: Status = "in_progress"
+    status: Stage = "in_progress"
     background: bool = False
     error: Failed | None = None
     incomplete_details: Incomplete | None = None
@@ -129,9 +130,12 @@ class Response(msgspec.Struct, frozen=True, kw_only=True):
 def echo(asked: ResponseBody, id: str, created_at: int) -> Response:
     """The response before anything was answered: what was asked, with OpenAI's defaults."""
     text, reasoning = asked.text or Text(), asked.reasoning or Reasoning()
+    background = asked.background is True
     return Response(
         id=id,
         created_at=created_at,
+        background=background,
+        store=background or asked.store is True,
         instructions=asked.instructions,
         max_output_tokens=asked.max_output_tokens,
         metadata=asked.metadata or {},

@@ -4,13 +4,17 @@ from collections.abc import Sequence
 
 import msgspec
 
+from events.config import Config
+from events.requests import CHAT
 from events.words import Refusal
-from functions.request.admission import invalid, unsupported
+from functions.request.admission import Admitted, admit, invalid, unsupported
+from functions.request.endpoints import Endpoint
 from functions.request.mistakes import quoted
 from services.responses.asked import NOT_HERE, Format, ResponseBody, Tool, ToolChoice, read
 from services.responses.messages import Message, messages_of
 from services.responses.told import Response, echo
 
+AS_CHATS = Endpoint(path=CHAT, admit=admit, prompt="input", cached=True)
 CHOICES = ("auto", "none", "required")
 _fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
 # What is translated, or concerns only what is not done here; all else passes as it is written.
@@ -19,10 +23,19 @@ SAME = ("model", "temperature", "top_p", "parallel_tool_calls", "user", "stream"
 
 
 class Asked(msgspec.Struct, frozen=True):
-    """`body`: of the chat completion. `response`: as it is before anything was answered."""
+    """`body`: of the chat completion. `response`: as it is before anything was answered. `stream`: whether
+    its events are wanted.
+    """
 
     body: bytes
     response: Response
+    stream: bool = False
+
+
+def admit_as_chat(asked: Asked, config: Config) -> Admitted | Refusal:
+    """The verdict on the chat; a prompt that is blamed has its name here."""
+    verdict = AS_CHATS.admit(asked.body, config)
+    return AS_CHATS.blame(verdict) if isinstance(verdict, Refusal) else verdict
 
 
 class _Function(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -46,7 +59,8 @@ def translate(body: bytes, *, id: str, created_at: int) -> Asked | Refusal:
     chat = {name: raw for name, raw in fields.items() if name not in OWN}
     chat |= {name: fields[name] for name in SAME if getattr(asked, name) is not None}
     chat |= {name: msgspec.Raw(msgspec.json.encode(value)) for name, value in _made(asked, messages).items()}
-    return Asked(body=msgspec.json.encode(chat), response=echo(asked, id, created_at))
+    response = echo(asked, id, created_at)
+    return Asked(body=msgspec.json.encode(chat), response=response, stream=asked.stream is True)
 
 
 def _made(asked: ResponseBody, messages: Sequence[Message]) -> dict[str, object]:

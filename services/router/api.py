@@ -72,11 +72,7 @@ class PublicApi:
         ]
 
     def _keyed(self, endpoint: Endpoint) -> Callable[[Request], Awaitable[Response]]:
-        async def checked(request: Request) -> Response:
-            key = await self._gate.enter(request.headers.get("authorization", "").encode("latin-1"))
-            return refuse(key) if isinstance(key, Refusal) else await endpoint(request, key)
-
-        return checked
+        return keyed(self._gate, endpoint)
 
     async def models(self, request: Request, key: ApiKey) -> Response:
         """`GET /v1/models`: what this caller could be answered by, here and now."""
@@ -110,13 +106,8 @@ class PublicApi:
             return refuse(Refusal(status=415, problem=problem))
         if "x-penstock-webhook" in request.headers:
             return refuse(NO_WEBHOOKS)
-        options = Options(
-            lane=request.headers.get("x-penstock-lane", "interactive"),
-            deadline=request.headers.get("x-penstock-deadline"),
-            answer=request.headers.get("x-penstock-answer"),
-        )
         parent = request.headers.get("traceparent", "")
-        taken = await self._queue.submit(key, await request.body(), options, parent)
+        taken = await self._queue.submit(key, await request.body(), options_of(request), parent)
         if isinstance(taken, Refusal):
             return refuse(taken)
         return raw(await self._queue.resource(taken), 202, {"location": f"/v1/requests/{taken.id}"})
@@ -135,6 +126,25 @@ class PublicApi:
         name = request.path_params["name"]
         document = await self._queue.cancel(key.tenant, name)
         return refuse(_no_such(name)) if document is None else raw(await self._queue.resource(document))
+
+
+def keyed(gate: Gate, endpoint: Endpoint) -> Callable[[Request], Awaitable[Response]]:
+    """The endpoint, for those who show a key."""
+
+    async def checked(request: Request) -> Response:
+        key = await gate.enter(request.headers.get("authorization", "").encode("latin-1"))
+        return refuse(key) if isinstance(key, Refusal) else await endpoint(request, key)
+
+    return checked
+
+
+def options_of(request: Request) -> Options:
+    """What is asked for beside the body of what is queued."""
+    return Options(
+        lane=request.headers.get("x-penstock-lane", "interactive"),
+        deadline=request.headers.get("x-penstock-deadline"),
+        answer=request.headers.get("x-penstock-answer"),
+    )
 
 
 def _wait(text: str) -> float | Refusal:

@@ -91,13 +91,17 @@ class RequestQueue:
         self, key: ApiKey, body: bytes, options: Options, traceparent: str
     ) -> RequestDocument | Refusal:
         """Takes a request: when this returns a document, it is stored and will run."""
-        now = self._now()
-        taken = take(body, options, config=self._config(), now=now, terms=self._terms)
-        if isinstance(taken, Refusal):
-            return taken
-        routed = self._route(key, taken, now, traceparent)
+        taken = take(body, options, config=self._config(), now=self._now(), terms=self._terms)
+        return taken if isinstance(taken, Refusal) else await self.enter(key, taken, traceparent)
+
+    async def enter(
+        self, key: ApiKey, taken: Taken, traceparent: str, *, streamed: bool = False
+    ) -> RequestDocument | Refusal:
+        """The same of one that was taken. `streamed`: what is said of it is journalled as it comes."""
+        routed = self._route(key, taken, self._now(), traceparent)
         if isinstance(routed, Refusal):
             return routed
+        routed = replace(routed, streamed=streamed)
         sealed = await self._sealer.seal(key.tenant, "prompt", routed.body_id, taken.submission.body)
         await self._bodies.put(routed.body_id, sealed, routed.expire_at)
         await self._requests.create(routed)

@@ -8,16 +8,16 @@ from services.wire.errors import render_refusal
 
 
 class Router:
-    """An endpoint for a front; `hot` maps paths to plain endpoints."""
+    """An endpoint for a front; `hot` maps paths to plain endpoints, `bridge` answers all others."""
 
     def __init__(self, hot: Mapping[bytes, Endpoint], app: App) -> None:
         self._hot = hot
-        self._bridge = AsgiBridge(app, render_refusal=render_refusal)
+        self.bridge = AsgiBridge(app, render_refusal=render_refusal)
 
     def __call__(self, call: Call, reply: Reply) -> None:
         """Answers one call."""
-        self._hot.get(call.path, self._bridge)(call, reply)
+        self._hot.get(call.path, self.bridge)(call, reply)
 
     async def close(self) -> None:
         """Ends what the bridge still runs."""
-        await self._bridge.close()
+        await self.bridge.close()

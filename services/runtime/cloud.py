@@ -21,6 +21,7 @@ from services.adapters.firestore.cache import FirestoreCache
 from services.adapters.firestore.config_documents import FirestoreConfigDocuments
 from services.adapters.firestore.data_keys import FirestoreDataKeys
 from services.adapters.firestore.job_runs import FirestoreJobRuns
+from services.adapters.firestore.journal import FirestoreJournal
 from services.adapters.firestore.keys import FirestoreKeys
 from services.adapters.firestore.ledger import FirestoreUsageLedger
 from services.adapters.firestore.requests import FirestoreRequests
@@ -104,6 +105,7 @@ class Cloud:
             ledger=FirestoreUsageLedger(data, utc_now),
             requests=FirestoreRequests(data, utc_now),
             bodies=FirestoreBodies(data, utc_now),
+            journal=FirestoreJournal(data, utc_now),
             keys=FirestoreKeys(data),
             job_runs=FirestoreJobRuns(data),
             advice=FirestoreAdvice(data),

@@ -12,6 +12,7 @@ from events.requests import RESPONSES
 from events.words import Conflict
 from functions.request.endpoints import ENDPOINTS
 from services.embedded.workers import Workers
+from services.front.call import Endpoint
 from services.front.limits import Budget
 from services.router import reference
 from services.router.admin import AdminApi, Conversation, Ingest
@@ -34,7 +35,9 @@ from services.router.jobs import JobsApi
 from services.router.keyring import KeyRing
 from services.router.metrics import Metrics
 from services.router.queue import RequestQueue
-from services.router.responses.endpoint import AS_CHATS, Responses
+from services.router.responses.api import ResponsesApi
+from services.router.responses.endpoint import Responses
+from services.router.responses.kept import KeptResponses
 from services.router.retries import Retries
 from services.router.router import Router
 from services.router.routes import Routes
@@ -117,14 +120,28 @@ class RouterService:
             waiters=process.waiters,
             routes=routes,
         )
+        kept = KeptResponses(
+            queue,
+            stores.requests,
+            stores.bodies,
+            stores.journal,
+            stores.sealer,
+            config=process.config,
+            terms=process.terms(),
+            now=process.now,
+        )
         public = PublicApi(gate, queue, process.config, started_at=int(time.time()), routes=routes)
+        responses = ResponsesApi(gate, kept, process.waiters)
         open_to_all = [*self._health.routes(), *reference.routes()]
-        app = application([*public.routes(), *self._operators(surroundings), *open_to_all])
+        beside = [*public.routes(), *responses.routes(), *self._operators(surroundings), *open_to_all]
 
         shared = (gate, process.config, process.pool, self._exchanges, self._cache, routes)
-        hot = {path.encode(): Chat(*shared, endpoint) for path, endpoint in ENDPOINTS.items()}
-        hot[RESPONSES.encode()] = Responses(*shared, AS_CHATS)
-        return Router(hot, app)
+        hot: dict[bytes, Endpoint] = {
+            path.encode(): Chat(*shared, endpoint) for path, endpoint in ENDPOINTS.items()
+        }
+        router = Router(hot, application(beside))
+        hot[RESPONSES.encode()] = Responses(kept, router.bridge, *shared)
+        return router
 
     def _operators(self, given: Surroundings) -> list[BaseRoute]:
         """The endpoints under `/admin/v1`."""

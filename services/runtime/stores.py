@@ -16,6 +16,7 @@ from services.adapters.sqlite.config_documents import SqliteConfigDocuments
 from services.adapters.sqlite.data_keys import SqliteDataKeys
 from services.adapters.sqlite.database import Database
 from services.adapters.sqlite.job_runs import SqliteJobRuns
+from services.adapters.sqlite.journal import SqliteJournal
 from services.adapters.sqlite.keys import SqliteKeys
 from services.adapters.sqlite.ledger import SqliteUsageLedger
 from services.adapters.sqlite.requests import SqliteRequests
@@ -28,6 +29,7 @@ if TYPE_CHECKING:  # Google's client is loaded where it is used only
     from services.adapters.firestore.cache import FirestoreCache
     from services.adapters.firestore.config_documents import FirestoreConfigDocuments
     from services.adapters.firestore.job_runs import FirestoreJobRuns
+    from services.adapters.firestore.journal import FirestoreJournal
     from services.adapters.firestore.keys import FirestoreKeys
     from services.adapters.firestore.ledger import FirestoreUsageLedger
     from services.adapters.firestore.requests import FirestoreRequests
@@ -40,6 +42,7 @@ class Stores:
     ledger: "SqliteUsageLedger | FirestoreUsageLedger"
     requests: "SqliteRequests | FirestoreRequests"
     bodies: "SqliteBodies | FirestoreBodies"
+    journal: "SqliteJournal | FirestoreJournal"
     keys: "SqliteKeys | FirestoreKeys"
     job_runs: "SqliteJobRuns | FirestoreJobRuns"
     advice: "SqliteAdvice | FirestoreAdvice"
@@ -60,6 +63,7 @@ async def open_local(
         ledger=SqliteUsageLedger(database, now),
         requests=SqliteRequests(database, now),
         bodies=SqliteBodies(database, now),
+        journal=SqliteJournal(database, now),
         keys=SqliteKeys(database),
         job_runs=SqliteJobRuns(database),
         advice=SqliteAdvice(database),

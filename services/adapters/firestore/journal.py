@@ -43,14 +43,17 @@ class FirestoreJournal:
 
     async def read(self, request: str, place: int, limit: int) -> list[Entry]:
         """At most `limit` entries from a place on, in their order."""
-        where = (("request", "==", request), ("place", ">=", place))
-        return await self._find(Query(collection=JOURNAL, where=where, order=("place",), limit=limit))
+        query = Query(
+            collection=JOURNAL,
+            where=(("request", "==", request), ("place", ">=", place)),
+            order=("place",),
+            limit=limit,
+        )
+        return await self._find(query)
 
     async def remove(self, request: str) -> None:
         """Forgets a journal now; one that is not there is passed over."""
-        mine = Query(
-            collection=JOURNAL, where=(("request", "==", request),), order=("place",), fields=()
-        )
+        mine = Query(collection=JOURNAL, where=(("request", "==", request),), order=("place",), fields=())
         found = await self._database.find(mine)
         await self._database.each([delete(stored.path) for stored in found])
 

@@ -11,8 +11,10 @@ from services.adapters.sqlite.database import Database
 from services.adapters.sqlite.schema import micros, moment
 
 _COLUMNS = "request, place, attempt, first, next, expire_at, closed, sealed, body_id"
-_APPEND = f"INSERT INTO journal ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
-_AT = f"SELECT {_COLUMNS} FROM journal WHERE request = ? AND place = ?"  # noqa: S608  (our own words)
+_APPEND = f"""
+    INSERT INTO journal ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING
+"""  # noqa: S608  (our own words)
+_AT = f"SELECT {_COLUMNS} FROM journal WHERE request = ? AND place = ?"  # noqa: S608
 _PLACE = """
     SELECT place FROM journal WHERE request = ? AND next > ? AND expire_at > ?
     ORDER BY next, place LIMIT 1
@@ -72,9 +74,7 @@ def _place_of(request: str, number: int, now: datetime, connection: sqlite3.Conn
     return None if found is None else int(found[0])
 
 
-def _read(
-    request: str, place: int, now: datetime, limit: int, connection: sqlite3.Connection
-) -> list[Entry]:
+def _read(request: str, place: int, now: datetime, limit: int, connection: sqlite3.Connection) -> list[Entry]:
     return [_entry(row) for row in connection.execute(_READ, (request, place, micros(now), limit))]
 
 

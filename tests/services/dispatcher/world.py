@@ -26,6 +26,7 @@ from functions.request.submission import Options
 from services.adapters.local.master_key import FileMasterKey
 from services.adapters.memory.bodies import MemoryBodies
 from services.adapters.memory.data_keys import MemoryDataKeys
+from services.adapters.memory.journal import MemoryJournal
 from services.adapters.memory.requests import MemoryRequests
 from services.dispatcher.dispatcher import Dispatcher
 from services.dispatcher.ports import Pace, Ports
@@ -163,6 +164,7 @@ class World:
 
     requests: Requests
     bodies: Bodies
+    journal: MemoryJournal
     sealer: Sealer
     said: Said
     pool: Pool
@@ -178,6 +180,7 @@ class World:
         return Ports(
             requests=self.requests,
             bodies=self.bodies,
+            journal=self.journal,
             sealer=self.sealer,
             publisher=self.said,
             recorder=self.recorder,
@@ -275,6 +278,7 @@ async def world(folder: Path, engine: str, **pace: Any) -> AsyncIterator[World]:
     made = World(
         requests=Requests(now),
         bodies=Bodies(now),
+        journal=MemoryJournal(now),
         sealer=Sealer(FileMasterKey(folder / "master-key"), MemoryDataKeys()),
         said=said,
         pool=Pool(config),

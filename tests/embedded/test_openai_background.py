@@ -1,0 +1,107 @@
+"""The official client on responses in the background: made, read, followed, resumed, cancelled, deleted."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import openai
+import pytest
+from openai import AsyncOpenAI
+from openai.types.responses import Response
+
+from tests.support.platform import Running, eventually
+from tests.support.rehearsing import MODEL, rehearsing
+
+pytestmark = pytest.mark.anyio
+
+ASKED: dict[str, Any] = {"model": MODEL, "input": "Tell me.", "extra_body": {"seed": 7}}
+
+
+@pytest.fixture(scope="module")
+async def platform(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Running]:
+    async with rehearsing(tmp_path_factory.mktemp("platform")) as made:
+        yield made
+
+
+@pytest.fixture
+async def client(platform: Running) -> AsyncIterator[AsyncOpenAI]:
+    async with AsyncOpenAI(base_url=f"{platform.url}/v1", api_key=platform.key, max_retries=0) as made:
+        yield made
+
+
+async def ended(client: AsyncOpenAI, name: str) -> Response:
+    found: list[Response] = []
+
+    async def is_over() -> bool:
+        found[:] = [await client.responses.retrieve(name)]
+        return found[0].status not in ("queued", "in_progress")
+
+    await eventually(is_over)
+    return found[0]
+
+
+async def followed(stream: Any) -> list[dict[str, Any]]:
+    return [event.model_dump() async for event in stream]
+
+
+async def test_a_response_is_made_in_the_background(client: AsyncOpenAI) -> None:
+    at_once = await client.responses.create(**ASKED)
+    begun = await client.responses.create(**ASKED, background=True, metadata={"a": "b"})
+    answer = await ended(client, begun.id)
+
+    assert ("queued", True, [], "") == (begun.status, begun.background, begun.output, begun.output_text)
+    assert ("completed", True, {"a": "b"}) == (answer.status, answer.background, answer.metadata)
+    assert begun.created_at == answer.created_at
+    assert at_once.output_text == answer.output_text != ""
+    assert at_once.usage == answer.usage
+
+
+async def test_it_is_a_queued_request_of_the_same_name(platform: Running, client: AsyncOpenAI) -> None:
+    begun = await client.responses.create(**ASKED, background=True)
+    answer = await ended(client, begun.id)
+    told = await platform.call("GET", "/v1/requests/" + begun.id.replace("resp_", "req_"))
+
+    assert "completed" == told.json["status"]
+    assert answer.id == told.json["response"]["body"]["id"]
+
+
+async def test_its_events_are_those_of_a_response_at_once(client: AsyncOpenAI) -> None:
+    at_once = await followed(await client.responses.create(**ASKED, stream=True))
+    events = await followed(await client.responses.create(**ASKED, stream=True, background=True))
+    kinds = [event["type"] for event in events]
+
+    assert ["response.created", "response.queued", "response.in_progress"] == kinds[:3]
+    assert [event["type"] for event in at_once[2:]] == kinds[3:]
+    assert list(range(len(events))) == [event["sequence_number"] for event in events]
+    assert ("queued", "queued", "in_progress") == tuple(one["response"]["status"] for one in events[:3])
+    text = "".join(one["delta"] for one in events if one["type"] == "response.output_text.delta")
+    assert text == events[-1]["response"]["output"][0]["content"][0]["text"] != ""
+
+
+async def test_its_rest_is_the_same_from_every_number(client: AsyncOpenAI) -> None:
+    events = await followed(await client.responses.create(**ASKED, stream=True, background=True))
+    name = events[0]["response"]["id"]
+    again = await followed(await client.responses.retrieve(name, stream=True))
+
+    assert events == again
+    for number in range(len(events)):
+        rest = await followed(await client.responses.retrieve(name, stream=True, starting_after=number))
+        assert events[number + 1 :] == rest
+
+
+async def test_a_number_that_was_never_told_is_refused(client: AsyncOpenAI) -> None:
+    events = await followed(await client.responses.create(**ASKED, stream=True, background=True))
+    name = events[0]["response"]["id"]
+
+    for number in (len(events), 10**9):
+        with pytest.raises(openai.BadRequestError) as refused:
+            await client.responses.retrieve(name, stream=True, starting_after=number)
+        assert "starting_after" == refused.value.param
+
+
+async def test_an_answer_that_is_cut_says_so(client: AsyncOpenAI) -> None:
+    cut: dict[str, Any] = {"model": MODEL, "input": "Go on.", "max_output_tokens": 3, "background": True}
+    events = await followed(await client.responses.create(**cut, stream=True))
+    whole = await ended(client, (await client.responses.create(**cut)).id)
+
+    assert "response.incomplete" == events[-1]["type"]
+    assert "incomplete" == events[-1]["response"]["status"] == whole.status
