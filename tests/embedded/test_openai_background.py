@@ -105,3 +105,36 @@ async def test_an_answer_that_is_cut_says_so(client: AsyncOpenAI) -> None:
 
     assert "response.incomplete" == events[-1]["type"]
     assert "incomplete" == events[-1]["response"]["status"] == whole.status
+
+
+async def test_a_response_at_once_is_stored_where_that_is_asked_for(client: AsyncOpenAI) -> None:
+    stored = await client.responses.create(**ASKED, store=True)
+    async with client.responses.stream(**ASKED, store=True) as stream:
+        streamed = await stream.get_final_response()
+
+    for answer in (stored, streamed):
+        found = await client.responses.retrieve(answer.id)
+        assert (answer.id, answer.output_text) == (found.id, found.output_text)
+    with pytest.raises(openai.NotFoundError):
+        await client.responses.retrieve((await client.responses.create(**ASKED)).id)
+
+
+async def test_a_chat_is_not_stored_and_says_so(client: AsyncOpenAI) -> None:
+    with pytest.raises(openai.BadRequestError) as refused:
+        await client.chat.completions.create(
+            model=MODEL, messages=[{"role": "user", "content": "Hi."}], store=True
+        )
+
+    assert "store" == refused.value.param
+
+
+async def test_a_response_is_cancelled_and_deleted(client: AsyncOpenAI) -> None:
+    begun = await client.responses.create(**ASKED, background=True)
+    cancelled = await client.responses.cancel(begun.id)  # it may have ended before
+    await client.responses.delete(begun.id)
+
+    assert cancelled.status in ("cancelled", "completed")
+    with pytest.raises(openai.NotFoundError):
+        await client.responses.retrieve(begun.id)
+    with pytest.raises(openai.NotFoundError):
+        await client.responses.cancel(begun.id)

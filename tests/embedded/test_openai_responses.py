@@ -150,8 +150,6 @@ async def test_parts_and_images_are_read(client: AsyncOpenAI) -> None:
 
 
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
-    "kept": ({"store": True}, "store"),
-    "in the background": ({"background": True}, "background"),
     "a turn of before": ({"previous_response_id": "resp_1"}, "previous_response_id"),
     "a conversation": ({"conversation": "conv_1"}, "conversation"),
     "a search": ({"tools": [{"type": "web_search"}]}, "tools[0].type"),

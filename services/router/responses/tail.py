@@ -45,7 +45,16 @@ class Tail:
     the number of the last event it got: what two attempts say is never told as one answer.
     """
 
-    def __init__(self, kept: KeptResponses, waiters: Waiters, document: RequestDocument, told: int) -> None:
+    def __init__(
+        self,
+        kept: KeptResponses,
+        waiters: Waiters,
+        document: RequestDocument,
+        told: int,
+        *,
+        keep_alive_s: float = KEEP_ALIVE_S,
+    ) -> None:
+        self._keep_alive_s = keep_alive_s
         self._kept = kept
         self._waiters = waiters
         self._document = document
@@ -92,7 +101,7 @@ class Tail:
                         pause_s, quiet_since = FIRST_LOOK_S, clock()
                 except Unavailable:  # the response goes on without its readers
                     pause_s = LAST_LOOK_S
-                if clock() - quiet_since >= KEEP_ALIVE_S:
+                if clock() - quiet_since >= self._keep_alive_s:
                     quiet_since = clock()
                     yield KEEP_ALIVE
                 if not self._over:
