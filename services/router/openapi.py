@@ -27,7 +27,7 @@ class Operation(Record):
     said, and what it means. `answer`: what it answers with. `open`: it needs no key.
     """
 
-    method: Literal["get", "post"]
+    method: Literal["get", "post", "delete"]
     path: str
     summary: str
     more: str = ""
@@ -42,6 +42,12 @@ class Operation(Record):
 
 _JSON_OR_EVENTS = ("application/json", "text/event-stream")
 _CACHED = {"cache-control": "`no-cache`, `no-store`, `max-age=N`, `only-if-cached` (docs/caching.md)."}
+_QUEUED = {
+    "x-penstock-lane": "`interactive` or `batch`.",
+    "x-penstock-deadline": "Seconds from now, or an RFC 3339 time.",
+    "x-penstock-answer": "`topic`: the answer is published to the tenant's answers topic, too.",
+}
+_IN_BACKGROUND = {name: f"{told} Only with `background`." for name, told in _QUEUED.items()}
 
 OPERATIONS = (
     Operation(
@@ -74,13 +80,34 @@ OPERATIONS = (
     Operation(
         method="post",
         path=RESPONSES,
-        summary="Answer as OpenAI's Responses do, whole or streamed; nothing is kept.",
-        more="Tools are functions; `store: true`, `background: true`, `previous_response_id`, "
+        summary="Answer as OpenAI's Responses do, whole or streamed, at once or in the background.",
+        more="Nothing is kept but with `store` or `background`. Tools are functions; `previous_response_id`, "
         "`conversation`, `prompt` and tools of other types are refused with their `param`." + _PASSED,
         bodies=(ResponseBody,),
-        headers=_CACHED,
+        headers=_CACHED | _IN_BACKGROUND,
         answer="A response, or with `stream` its events as server-sent events.",
         media=_JSON_OR_EVENTS,
+    ),
+    Operation(
+        method="get",
+        path=f"{RESPONSES}/{{name}}",
+        summary="Read a response that is kept, or follow one in the background.",
+        query={
+            "stream": "`true`: its events, where it was made with `background` and `stream`.",
+            "starting_after": "The `sequence_number` of the last event you have.",
+        },
+        answer="The response, or its events.",
+        media=_JSON_OR_EVENTS,
+    ),
+    Operation(
+        method="delete",
+        path=f"{RESPONSES}/{{name}}",
+        summary="Delete a response that is kept; one that is still made is cancelled.",
+    ),
+    Operation(
+        method="post",
+        path=f"{RESPONSES}/{{name}}/cancel",
+        summary="Cancel a response in the background.",
     ),
     Operation(method="get", path="/v1/models", summary="List the models, aliases and tasks you may name."),
     Operation(
@@ -94,11 +121,7 @@ OPERATIONS = (
         summary="Queue a request, to be answered later.",
         more="A flat body is a chat; an envelope names the endpoint.",
         bodies=(ChatBody, Envelope),
-        headers={
-            "x-penstock-lane": "`interactive` or `batch`.",
-            "x-penstock-deadline": "Seconds from now, or an RFC 3339 time.",
-            "x-penstock-answer": "`topic`: the answer is published to the tenant's answers topic, too.",
-        },
+        headers=_QUEUED,
         status=202,
         answer="The queued request.",
     ),

@@ -14,6 +14,7 @@ from services.router.api import PublicApi
 from services.router.health import Health
 from services.router.openapi import OPERATIONS, document
 from services.router.reference import page
+from services.router.responses.api import ResponsesApi
 from tests.support import client
 from tests.support.platform import Running
 
@@ -29,6 +30,7 @@ def served() -> set[tuple[str, str]]:
     unneeded: Any = None
     routes = [
         *PublicApi(unneeded, unneeded, unneeded, started_at=0, routes=unneeded or object()).routes(),
+        *ResponsesApi(unneeded, unneeded, unneeded).routes(),
         *Health({}).routes(),
     ]
     plain = {
