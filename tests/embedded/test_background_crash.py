@@ -11,7 +11,7 @@ from tests.support.command import Up, up
 
 pytestmark = pytest.mark.slow
 
-TOKENS = 600  # three seconds of the rehearsal engine
+TOKENS = 2_000  # ten seconds of the rehearsal engine
 PATIENCE_S = 60.0
 
 
