@@ -93,7 +93,7 @@ def admit(body: bytes, config: Config) -> Admitted | Refusal:
 def _stateful(chat: ChatBody) -> Refusal:
     """The refusal of what needs a memory of conversations, which there is not."""
     if chat.store:
-        return unsupported("store", "Nothing is stored here: leave store out, or send false.")
+        return unsupported("store", "Chats are not stored: leave store out, or ask for a response with it.")
     param = "previous_response_id" if chat.previous_response_id else "conversation"
     return unsupported(
         param, f"No conversations are kept here: leave {param} out, and send all of its turns."

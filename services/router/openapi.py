@@ -109,6 +109,16 @@ OPERATIONS = (
         path=f"{RESPONSES}/{{name}}/cancel",
         summary="Cancel a response in the background.",
     ),
+    Operation(
+        method="get",
+        path=f"{RESPONSES}/{{name}}/input_items",
+        summary="List the items a kept response was asked with.",
+        query={
+            "limit": "How many at most, 1 to 100; 20 unless told.",
+            "order": "`desc`, the last first, or `asc`.",
+            "after": "The id of the item they come behind.",
+        },
+    ),
     Operation(method="get", path="/v1/models", summary="List the models, aliases and tasks you may name."),
     Operation(
         method="get",

@@ -138,3 +138,22 @@ async def test_a_response_is_cancelled_and_deleted(client: AsyncOpenAI) -> None:
         await client.responses.retrieve(begun.id)
     with pytest.raises(openai.NotFoundError):
         await client.responses.cancel(begun.id)
+
+
+async def test_the_items_it_was_asked_with_are_listed_page_by_page(client: AsyncOpenAI) -> None:
+    said: Any = [
+        {"role": "user", "content": "One."},
+        {"role": "assistant", "content": "Two."},
+        {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "Three."}]},
+    ]
+    plain = await client.responses.create(**ASKED, store=True)
+    stored = await client.responses.create(model=MODEL, input=said, store=True)
+    found = [one.model_dump() async for one in client.responses.input_items.list(stored.id, limit=2)]
+    (only,) = [one.model_dump() async for one in client.responses.input_items.list(plain.id)]
+    first = (await client.responses.input_items.list(stored.id, order="asc", limit=1)).data[0].model_dump()
+
+    assert ["Three.", "Two.", "One."] == [one["content"][0]["text"] for one in found]
+    assert ["user", "assistant", "user"] == [one["role"] for one in found]
+    assert 3 == len({one["id"] for one in found})
+    assert found[-1] == first
+    assert ("user", "Tell me.") == (only["role"], only["content"][0]["text"])

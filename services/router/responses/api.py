@@ -8,6 +8,7 @@ from events.requests import RESPONSES, RequestDocument
 from events.words import ApiKey, Problem, Refusal
 from functions.request.mistakes import clipped, quoted
 from services.requests.waiters import Waiters
+from services.responses.items import items_of, page_of
 from services.responses.names import response_id
 from services.router.api import answer, keyed, options_of, raw, refuse
 from services.router.gate import Gate
@@ -50,6 +51,7 @@ class ResponsesApi:
             Route(one, keyed(self._gate, self.read), methods=["GET"]),
             Route(one, keyed(self._gate, self.delete), methods=["DELETE"]),
             Route(one + "/cancel", keyed(self._gate, self.cancel), methods=["POST"]),
+            Route(one + "/input_items", keyed(self._gate, self.items), methods=["GET"]),
         ]
 
     async def begin(self, request: Request, key: ApiKey) -> Response:
@@ -90,6 +92,17 @@ class ResponsesApi:
         if not await self._kept.delete(key.tenant, name):
             return refuse(no_such(name))
         return answer({"id": name, "object": "response", "deleted": True})
+
+    async def items(self, request: Request, key: ApiKey) -> Response:
+        """`GET /v1/responses/{id}/input_items?limit=20&order=desc&after=in_...`."""
+        name, query = request.path_params["name"], request.query_params
+        document = await self._kept.find(key.tenant, name)
+        asked = await self._kept.asked(document) if document is not None else None
+        if asked is None:
+            return refuse(no_such(name))
+        items = items_of(asked[0], name)
+        page = page_of(items, query.get("limit", "20"), query.get("order", "desc"), query.get("after", ""))
+        return refuse(page) if isinstance(page, Refusal) else answer(page)
 
     async def _whole(self, document: RequestDocument) -> Response:
         body = await self._kept.resource(document)

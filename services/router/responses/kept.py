@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from events.answer import STATUS
 from events.answer import told as request_told
 from events.config import Config
-from events.journal import OPENING, Entry
+from events.journal import OPENING, Entry, body_id_of
 from events.requests import FINAL, RESPONSES, Answer, RequestDocument, Versioned
 from events.words import ApiKey, Conflict, Refusal, Unavailable
 from functions.request.intake import Taken, Terms, too_large
@@ -22,6 +22,7 @@ from services.responses.translation import Asked, admit_as_chat, translate
 from services.router.queue import RequestQueue, Requests, Sealer
 
 READ_AT_ONCE = 50
+TRIES = 20
 
 
 class Bodies(Protocol):
@@ -166,8 +167,10 @@ class KeptResponses:
         return None if asked is None else msgspec.json.encode(_told(document, asked[1].response, body))
 
     async def events(self, entry: Entry, document: RequestDocument) -> bytes:
-        """The events of an entry of its journal. Raises `Unavailable` where they are not there."""
-        name = f"{document.id}-events-{entry.place}"
+        """The events of an entry of its journal. Raises `Unavailable` where they are not there, `Invalid`
+        where they are those of another entry.
+        """
+        name = body_id_of(document.id, entry.place)
         sealed = await self._bodies.get(name) if entry.body_id else entry.sealed
         if sealed is None:
             raise Unavailable(f"Events of {document.id} are kept no more.")
@@ -196,7 +199,9 @@ class KeptResponses:
         """Closes the journal of a response that ended, behind all that is in it: from here on everybody
         reads the same. `place`, `number`: what is known of its end.
         """
-        while document.streamed and document.attempts:
+        if not (document.streamed and document.attempts):
+            return
+        for _ in range(TRIES):
             while found := await self.journal.read(document.id, place, READ_AT_ONCE):
                 place, number = found[-1].place + 1, found[-1].next
                 if found[-1].closed and found[-1].attempt == document.attempts:
@@ -204,6 +209,7 @@ class KeptResponses:
             with contextlib.suppress(Conflict):
                 await self.journal.append(_closing(document, place, number))
                 return
+        raise Unavailable(f"The journal of {document.id} cannot be closed: others write it all the time.")
 
     async def delete(self, tenant: str, name: str) -> bool:
         """Forgets a response and all that was said; one that is still made is cancelled first."""

@@ -186,9 +186,9 @@ class Tail:
 
     async def _last(self) -> bytes:
         """The event that tells the whole response; its number is that behind all others."""
-        self._over = True
         number = self._number or _openings(self._document)
         whole = await self._kept.resource(self._document)
+        self._over = True
         if whole is None or number <= self._told:
             return b""
         kind = LASTS.get(msgspec.json.decode(whole, type=_Ended).status, "response.failed")

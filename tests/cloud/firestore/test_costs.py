@@ -8,10 +8,12 @@ from typing import Any, NamedTuple
 import msgspec
 import pytest
 
+from events.journal import Entry
 from functions.metering.bill import increments
 from functions.metering.handler import Settlement
 from services.adapters.firestore.bodies import FirestoreBodies
 from services.adapters.firestore.data_keys import FirestoreDataKeys
+from services.adapters.firestore.journal import FirestoreJournal
 from services.adapters.firestore.keys import FirestoreKeys
 from services.adapters.firestore.ledger import FirestoreUsageLedger
 from services.adapters.firestore.requests import FirestoreRequests
@@ -31,6 +33,13 @@ PAGE = page(started(), completed(), completed("b.1", tenant="zeta"))
 SUMS = increments(PAGE.records)
 
 
+def entry(place: int) -> Entry:
+    first = 3 * place + 3
+    return Entry(
+        request="r", place=place, attempt=1, first=first, next=first + 3, expire_at=SOON, sealed=b"e"
+    )
+
+
 class Ports:
     """All stores on one database, with a few things in them."""
 
@@ -38,6 +47,7 @@ class Ports:
         clock = Clock()
         self.requests = FirestoreRequests(database, clock)
         self.bodies = FirestoreBodies(database, clock)
+        self.journal = FirestoreJournal(database, clock)
         self.ledger = FirestoreUsageLedger(database, clock)
         self.keys = FirestoreKeys(database)
         self.data_keys = FirestoreDataKeys(database)
@@ -53,6 +63,8 @@ class Ports:
         await asyncio.gather(*(self.requests.create(made) for made in (*waiting, *running, *others)))
         await self.bodies.put("small", b"small", SOON)
         await self.bodies.put("large", LARGE, SOON)
+        await self.journal.append(entry(0))
+        await self.journal.append(entry(1))
         await self.append("p1")
         await self.append("p2")
         await self.keys.add_tenant(ACME)
@@ -108,6 +120,11 @@ ROWS = (
     Row("bodies.delete, 2 MB", lambda p: p.bodies.delete(["large"]), (3, 0, 4, 2)),
     Row("bodies.forget, 2 of 2 MB", lambda p: p.bodies.forget(SOON, 100), (5, 0, 5, 4)),
     Row("bodies.forget, none", lambda p: p.bodies.forget(SOON, 100), (2, 0, 0, 2)),
+    Row("journal.append", lambda p: p.journal.append(entry(2)), (0, 1, 0, 1)),
+    Row("journal.place_of", lambda p: p.journal.place_of("r", 5), (1, 0, 0, 1)),
+    Row("journal.read, 3", lambda p: p.journal.read("r", 0, 50), (3, 0, 0, 1)),
+    Row("journal.read, none", lambda p: p.journal.read("r", 3, 50), (1, 0, 0, 1)),
+    Row("journal.remove, 3", lambda p: p.journal.remove("r"), (3, 0, 3, 2)),
     Row("ledger.append, 2 lines", lambda p: p.append("p3"), (0, 3, 0, 1)),
     Row("ledger.append, known", lambda p: p.append("p3"), (1, 3, 0, 2)),
     Row("ledger.producers, of 1", lambda p: p.ledger.producers(), (3, 0, 0, 3)),

@@ -10,6 +10,7 @@ import pytest
 from msgspec.structs import replace
 
 from events.jobs import JobDue, JobRecord
+from events.journal import Entry
 from events.usage import UsageRecorded
 from events.words import Conflict, Unavailable
 from functions.autoscale.standing import Standing
@@ -20,6 +21,7 @@ from services.adapters.firestore.bodies import FirestoreBodies
 from services.adapters.firestore.data_keys import FirestoreDataKeys
 from services.adapters.firestore.database import Patience
 from services.adapters.firestore.job_runs import FirestoreJobRuns
+from services.adapters.firestore.journal import FirestoreJournal
 from services.adapters.firestore.keys import FirestoreKeys
 from services.adapters.firestore.ledger import FirestoreUsageLedger
 from services.adapters.firestore.requests import FirestoreRequests
@@ -208,6 +210,20 @@ async def test_data_keys_and_bodies_are_the_same_when_written_twice(error: Excep
         found = (await data_keys.get("acme"), await bodies.get("a"))
 
     assert found == (None, b"sealed")
+
+
+@UNHEARD
+async def test_an_entry_of_a_journal_that_was_appended_unheard_has_its_place(error: Exception) -> None:
+    faults = Faults(unheard=(error,))
+    entry = Entry(request="r", place=0, attempt=1, first=3, next=5, expire_at=SOON, sealed=b"sealed")
+    async with database(faults) as opened:
+        journal = FirestoreJournal(opened, Clock())
+        await journal.append(entry)
+        with pytest.raises(Conflict):
+            await journal.append(replace(entry, sealed=b"another"))
+        found = await journal.read("r", 0, 10)
+
+    assert found == [entry]
 
 
 @UNHEARD

@@ -4,8 +4,10 @@ import asyncio
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from events.journal import LARGEST_ENTRY
+from events.words import Invalid
 from services.responses.names import response_id
 from services.router.responses.tail import Tail
 from tests.services.dispatcher.responses import (
@@ -264,13 +266,16 @@ async def test_a_piece_larger_than_an_entry_lies_apart(quick: World, engine: Ups
     assert all(len(one.sealed) <= LARGEST_ENTRY for one in await quick.journal.read(name, 0, 100))
 
 
-async def test_nothing_is_journalled_in_clear(quick: World, engine: Upstream) -> None:
+async def test_what_is_journalled_is_sealed_for_its_place(quick: World, engine: Upstream) -> None:
     engine.will(streams(*said("Secret.")))
     name = await begin(quick)
     await quick.dispatch()
     await followed(quick, name)
+    entries = await quick.journal.read(name, 0, 100)
 
-    assert all(b"Secret" not in one.sealed for one in await quick.journal.read(name, 0, 100))
+    assert all(b"Secret" not in one.sealed for one in entries)
+    with pytest.raises(Invalid):
+        await kept(quick).events(replace(entries[0], place=7), await quick.document(name))
 
 
 async def test_events_are_gathered_for_a_while_or_for_some_bytes(tmp_path: Path, engine: Upstream) -> None:
