@@ -157,3 +157,18 @@ async def test_the_items_it_was_asked_with_are_listed_page_by_page(client: Async
     assert 3 == len({one["id"] for one in found})
     assert found[-1] == first
     assert ("user", "Tell me.") == (only["role"], only["content"][0]["text"])
+
+
+async def test_the_clients_own_helper_follows_and_resumes(client: AsyncOpenAI) -> None:
+    async with client.responses.stream(**ASKED, background=True) as stream:
+        events = [event async for event in stream]
+        made = await stream.get_final_response()
+    async with client.responses.stream(response_id=made.id) as stream:
+        read = await stream.get_final_response()
+    async with client.responses.stream(response_id=made.id, starting_after=5) as stream:
+        rest = [event async for event in stream]
+
+    assert made.output_text == read.output_text != ""
+    assert [event.sequence_number for event in events if event.sequence_number > 5] == [
+        event.sequence_number for event in rest
+    ]

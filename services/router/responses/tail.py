@@ -17,7 +17,7 @@ from services.responses.stream import event
 from services.responses.told import Response, Stage
 from services.router.responses.kept import READ_AT_ONCE, KeptResponses
 
-FIRST_LOOK_S = 0.05  # what is journalled in this process is heard at once; looking is for others
+FIRST_LOOK_S = 0.25  # what is journalled in this process is heard at once; each look in vain costs a read
 LAST_LOOK_S = 0.5
 DOCUMENT_S = 2.0  # how often it is looked whether a response goes on whose journal says nothing new
 KEEP_ALIVE_S = 10.0
