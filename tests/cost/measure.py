@@ -250,7 +250,7 @@ async def queued(
     return Measured(
         name=f"{rate:g}/s",
         way=streamed.way if streamed is not None else "posted" if posted else "published",
-        rate=number / took_s,
+        rate=rate if streamed is not None else number / took_s,  # following takes its time
         requests=number,
         routers=int(posted),
         tenants=len(site.ingesting),

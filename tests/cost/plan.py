@@ -70,8 +70,8 @@ FULL = Plan(
         Queued(rate=10, number=150),
         Queued(rate=1000, number=500),
         Queued(rate=10, number=150, posted=True),
-        Queued(rate=1, number=20, tokens=TEN_S),
-        Queued(rate=1, number=20, tokens=TEN_S, followed=True),
+        Queued(rate=1, number=15, tokens=TEN_S),
+        Queued(rate=1, number=15, tokens=TEN_S, followed=True),
     ),
 )
 QUICK = Plan(
