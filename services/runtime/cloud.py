@@ -21,6 +21,7 @@ from services.adapters.firestore.cache import FirestoreCache
 from services.adapters.firestore.config_documents import FirestoreConfigDocuments
 from services.adapters.firestore.data_keys import FirestoreDataKeys
 from services.adapters.firestore.job_runs import FirestoreJobRuns
+from services.adapters.firestore.keyed_calls import FirestoreKeyedCalls
 from services.adapters.firestore.keys import FirestoreKeys
 from services.adapters.firestore.ledger import FirestoreUsageLedger
 from services.adapters.firestore.requests import FirestoreRequests
@@ -108,6 +109,7 @@ class Cloud:
             job_runs=FirestoreJobRuns(data),
             advice=FirestoreAdvice(data),
             cache=FirestoreCache(data, utc_now),
+            keyed_calls=FirestoreKeyedCalls(data, utc_now),
             config=FirestoreConfigDocuments(data, utc_now),
             sealer=Sealer(FileMasterKey(Path(self.place.master_key_file)), data_keys),
         )

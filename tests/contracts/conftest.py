@@ -13,6 +13,7 @@ from tests.contracts.adapters import (
     DATA_KEYS,
     GAPS,
     JOB_RUNS,
+    KEYED_CALLS,
     KEYS,
     LEDGERS,
     REQUESTS,
@@ -48,6 +49,7 @@ data_keys = port(DATA_KEYS)
 job_runs = port(JOB_RUNS)
 advice = port(ADVICE)
 cache = port(CACHES)
+keyed_calls = port(KEYED_CALLS)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -204,7 +204,22 @@ _CONFIG = (
     "CREATE TABLE config_versions (version INTEGER PRIMARY KEY, at INTEGER NOT NULL, body BLOB NOT NULL)",
 )
 
+_KEYED_CALLS = (
+    """
+    CREATE TABLE keyed_calls (
+        id TEXT PRIMARY KEY,
+        version INTEGER NOT NULL,
+        expire_at INTEGER NOT NULL,
+        body BLOB NOT NULL
+    ) WITHOUT ROWID
+    """,
+    "CREATE INDEX keyed_calls_expire ON keyed_calls (expire_at)",
+)
+
 DATA = Schema(
     application_id=0x50454E53,  # "PENS"
-    steps=((*_BUS, *_LEDGER, *_REQUESTS, *_BODIES, *_KEYS), (*_JOBS, *_ADVICE, *_QUEUED, *_CACHE, *_CONFIG)),
+    steps=(
+        (*_BUS, *_LEDGER, *_REQUESTS, *_BODIES, *_KEYS),
+        (*_JOBS, *_ADVICE, *_QUEUED, *_CACHE, *_CONFIG, *_KEYED_CALLS),
+    ),
 )
