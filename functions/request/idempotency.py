@@ -16,8 +16,8 @@ Verdict = Literal["mine", "dead", "running", "answered", "unkept", "queued", "ot
 
 
 class KeyedCall(Record):
-    """What a store keeps of a call under an idempotency key. Neither the key nor the body can be read from it:
-    `id` and `fingerprint` are hashes under a secret of the tenant's.
+    """What a store keeps of a call under an idempotency key. Neither the key nor the body can be read from
+    it: `id` and `fingerprint` are hashes under a secret of the tenant's.
 
     `running`: the process `owner` makes the answer, and says so again before `lease_until`. `answered`: the
     result lies in the body store under `run`. `unkept`: it was answered, but the answer was too large to be
@@ -76,7 +76,9 @@ def judge(found: KeyedCall, mine: KeyedCall, now: datetime, *, skew_s: float, al
 def read_key(value: str) -> str | Refusal:
     """The key of a header, exactly as it is written; two calls that are to be one have to write it alike."""
     if not value:
-        return _malformed("is empty: send a value of your own choice, such as a UUID, or leave the header out")
+        return _malformed(
+            "is empty: send a value of your own, such as a UUID, or leave it out"
+        )
     if len(value) > LONGEST:
         return _malformed(f"has {len(value)} characters, and may have {LONGEST}: send a UUID, for example")
     if "," in value:

@@ -88,6 +88,7 @@ def dispatcher(process: Process, recorder: UsageRecorder, metrics: Metrics | Non
     ports = DispatcherPorts(
         requests=stores.requests,
         bodies=stores.bodies,
+        keyed_calls=stores.keyed_calls,
         sealer=stores.sealer,
         publisher=process.publisher,
         recorder=recorder,

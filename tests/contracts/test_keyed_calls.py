@@ -114,7 +114,9 @@ async def test_a_call_is_forgotten_by_its_time(keyed_calls: KeyedCalls, clock: C
 
 async def test_what_is_over_is_deleted_some_at_a_time(keyed_calls: KeyedCalls) -> None:
     for number in range(5):
-        await keyed_calls.create(replace(CALL, id=f"c{number}", expire_at=START + timedelta(seconds=1 + number)))
+        await keyed_calls.create(
+            replace(CALL, id=f"c{number}", expire_at=START + timedelta(seconds=1 + number))
+        )
     soon = START + timedelta(seconds=4)
 
     assert 3 == await keyed_calls.forget(soon, 3)

@@ -8,7 +8,15 @@ import msgspec
 from events.words import Conflict, Unavailable
 from functions.request.idempotency import KeyedCall, Stored
 from services.adapters.firestore.database import Database, Moved
-from services.adapters.firestore.documents import ABSENT, Fields, Query, delete, document_id, new_mark, replace
+from services.adapters.firestore.documents import (
+    ABSENT,
+    Fields,
+    Query,
+    delete,
+    document_id,
+    new_mark,
+    replace,
+)
 from services.adapters.firestore.documents import Stored as Document
 from services.adapters.firestore.indexes import KEYED_CALLS, SPREADS, spread_of
 
