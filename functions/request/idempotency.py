@@ -76,9 +76,7 @@ def judge(found: KeyedCall, mine: KeyedCall, now: datetime, *, skew_s: float, al
 def read_key(value: str) -> str | Refusal:
     """The key of a header, exactly as it is written; two calls that are to be one have to write it alike."""
     if not value:
-        return _malformed(
-            "is empty: send a value of your own, such as a UUID, or leave it out"
-        )
+        return _malformed("is empty: send a value of your own, such as a UUID, or leave it out")
     if len(value) > LONGEST:
         return _malformed(f"has {len(value)} characters, and may have {LONGEST}: send a UUID, for example")
     if "," in value:

@@ -31,6 +31,7 @@ from services.router.gate import AdminGate, Gate
 from services.router.health import Check, Health
 from services.router.idempotency.ports import Patience
 from services.router.idempotency.ports import Ports as RunPorts
+from services.router.idempotency.queued import QueuedOnce
 from services.router.idempotency.runs import Runs
 from services.router.jobs import JobsApi
 from services.router.keyring import KeyRing
@@ -123,7 +124,14 @@ class RouterService:
             waiters=process.waiters,
             routes=routes,
         )
-        public = PublicApi(gate, queue, process.config, started_at=int(time.time()), routes=routes)
+        once = QueuedOnce(
+            stores.keyed_calls,
+            stores.sealer,
+            queue,
+            keep_s=process.settings.results_kept_s,
+            now=process.now,
+        )
+        public = PublicApi(gate, queue, process.config, started_at=int(time.time()), routes=routes, once=once)
         open_to_all = [*self._health.routes(), *reference.routes()]
         app = application([*public.routes(), *self._operators(surroundings), *open_to_all])
 

@@ -125,3 +125,189 @@ async def test_another_process_on_the_same_data_tells_it_again(tmp_path: Path, e
     assert 1 == len(engine.calls)
     assert not [file for file in tmp_path.glob("data.db*") if b"order-17" in file.read_bytes()]
     assert not [file for file in tmp_path.glob("data.db*") if b'"Hel"' in file.read_bytes()]
+
+
+# --- while the first one runs
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_those_that_come_while_it_runs_wait_for_it(
+    platform: Running, engine: Upstream, stream: bool
+) -> None:
+    go = asyncio.Event()
+    engine.will(waits_for(go, streams(*STREAM) if stream else answers()))
+    first = asyncio.create_task(ask(platform, stream=stream))
+    await engine.call()
+    others = [asyncio.create_task(ask(platform, stream=stream)) for _ in range(4)]
+    await asyncio.sleep(0.05)
+    assert not any(task.done() for task in (first, *others))
+    go.set()
+    told = await asyncio.gather(first, *others)
+
+    assert {(200, told[0].body)} == {(one.status, one.body) for one in told}
+    assert [None, *["true"] * 4] == [one.headers.get("idempotent-replayed") for one in told]
+    assert 1 == len({one.headers["x-request-id"] for one in told})
+    assert 1 == len(engine.calls)
+    await is_billed_once(platform)
+
+
+async def test_of_many_at_once_one_is_run(platform: Running, engine: Upstream) -> None:
+    told = await asyncio.gather(*(ask(platform) for _ in range(20)))
+
+    assert {200} == {one.status for one in told}
+    assert 19 == sum("idempotent-replayed" in one.headers for one in told)
+    assert 1 == len(engine.calls)
+
+
+async def test_who_waits_for_a_stream_is_shown_that_it_comes(tmp_path: Path, engine: Upstream) -> None:
+    go = asyncio.Event()
+    engine.will(waits_for(go, streams(*STREAM)))
+    config = config_file(tmp_path, engine.url)
+    async with running(tmp_path, config=config, commit_after_s=0.1) as platform, platform.connected() as other:
+        first = asyncio.create_task(ask(platform, stream=True))
+        await engine.call()
+        await other.send(sent(platform, stream=True))
+        head = await other.head()
+        kept_alive = [await other.chunk(), await other.chunk()]
+        go.set()
+        rest = b""
+        while piece := await other.chunk():
+            rest += piece
+        whole = await first
+
+    assert (200, "text/event-stream; charset=utf-8") == (head.status, head.headers["content-type"])
+    assert [b": keep-alive\n\n"] * 2 == kept_alive
+    assert events_of(TOLD) == events_of(rest) == events_of(whole.body)
+
+
+async def test_who_waited_for_a_stream_that_failed_has_it_made(tmp_path: Path, engine: Upstream) -> None:
+    go = asyncio.Event()
+    engine.will(waits_for(go, answers(problem(), 500)), streams(*STREAM))
+    config = config_file(tmp_path, engine.url)
+    async with running(tmp_path, config=config, commit_after_s=0.1) as platform, platform.connected() as other:
+        async with platform.connected() as first:
+            await first.send(sent(platform, stream=True))
+            await engine.call()
+            await other.send(sent(platform, stream=True))
+            await other.head()
+            await other.chunk()
+            go.set()
+            failed = await first.response()
+        rest = b""
+        while piece := await other.chunk():
+            rest += piece
+        again = await ask(platform, stream=True)
+
+    assert b"error" in failed.body
+    assert events_of(TOLD) == events_of(rest) == events_of(again.body)
+    assert "idempotent-replayed" in again.headers
+    assert 2 == len(engine.calls)
+
+
+async def test_who_waited_for_a_stream_and_was_refused_is_told_in_it(tmp_path: Path, engine: Upstream) -> None:
+    go = asyncio.Event()
+    engine.will(waits_for(go, answers(problem(), 500)), answers(problem("Still no."), 400))
+    config = config_file(tmp_path, engine.url)
+    async with running(tmp_path, config=config, commit_after_s=0.1) as platform, platform.connected() as other:
+        first = asyncio.create_task(ask(platform, stream=True))
+        await engine.call()
+        await other.send(sent(platform, stream=True))
+        await other.head()
+        await other.chunk()
+        go.set()
+        await first
+        told = b""
+        while piece := await other.chunk():
+            told += piece
+
+    assert "Still no." in events_of(told)[-1]["error"]["message"]
+
+
+async def test_a_retry_that_leaves_disturbs_nobody(platform: Running, engine: Upstream) -> None:
+    go = asyncio.Event()
+    engine.will(waits_for(go, answers()))
+    first = asyncio.create_task(ask(platform))
+    await engine.call()
+    async with platform.connected() as other:
+        await other.send(sent(platform))
+        await asyncio.sleep(0.02)
+        other.reset()
+    go.set()
+
+    assert 200 == (await first).status
+    await is_free(platform)
+
+
+# --- clients that leave
+
+
+@pytest.mark.parametrize("leave", [Client.close, Client.reset, Client.half_close])
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_client_that_leaves_finds_its_answer_when_it_comes_back(
+    platform: Running, engine: Upstream, stream: bool, leave: Any
+) -> None:
+    go = asyncio.Event()
+    engine.will(waits_for(go, streams(*STREAM) if stream else answers()))
+    async with platform.connected() as gone:
+        await gone.send(sent(platform, stream=stream))
+        await engine.call()
+        leave(gone)
+    await asyncio.sleep(0.02)
+    assert not engine.calls[0].gone.is_set()
+    go.set()
+    again = await ask(platform, stream=stream)
+
+    assert (200, TOLD if stream else completion()) == (again.status, again.body)
+    assert "true" == again.headers["idempotent-replayed"]
+    assert 1 == len(engine.calls)
+    await is_billed_once(platform)
+
+
+async def test_a_client_that_leaves_in_the_middle_of_a_stream_gets_all_of_it_later(
+    platform: Running, engine: Upstream
+) -> None:
+    go = asyncio.Event()
+
+    async def rest(call: Any) -> None:
+        await go.wait()
+        await call.send(*map(chunk, STREAM[1:]), LAST_CHUNK)
+
+    engine.will(begins(STREAM[0], then=rest))
+    async with platform.connected() as gone:
+        await gone.send(sent(platform, stream=True))
+        await gone.head()
+        await gone.chunk()
+        gone.reset()
+    go.set()
+    again = await ask(platform, stream=True)
+
+    assert (TOLD, "true") == (again.body, again.headers["idempotent-replayed"])
+    assert 1 == len(engine.calls)
+    await is_billed_once(platform)
+
+
+async def test_a_client_too_slow_to_read_holds_nothing_up_once_it_left(
+    platform: Running, engine: Upstream
+) -> None:
+    pieces = [delta("x" * 10_000) for _ in range(100)]
+    engine.will(streams(*pieces, *STREAM))
+    async with platform.connected(receive_buffer=4096) as slow:
+        await slow.send(sent(platform, stream=True))
+        await slow.head()
+        await asyncio.sleep(0.05)
+        slow.reset()
+    again = await ask(platform, stream=True)
+
+    assert (b"".join((*pieces, TOLD)), "true") == (again.body, again.headers["idempotent-replayed"])
+    assert 1 == len(engine.calls)
+
+
+async def test_without_a_key_a_client_that_leaves_still_stops_its_engine(
+    platform: Running, engine: Upstream
+) -> None:
+    engine.will(hangs)
+    async with platform.connected() as gone:
+        await gone.send(request("POST", CHAT, chat(), platform.keyed()))
+        await engine.call()
+        gone.reset()
+    await engine.calls[0].left()
