@@ -24,6 +24,7 @@ from services.wire.errors import error_body, error_fields
 from services.wire.fields import Fields, field
 from services.wire.ids import request_id
 
+KEY = b"idempotency-key"
 JSON = (b"application/json", None)  # as nearly all clients say it
 
 
@@ -65,7 +66,7 @@ class Chat:
         token = token_of(headers.get(b"authorization", b""))
         key = self._gate.ring.find(token)
         if key is not None or not token:
-            enter = self._serve if b"idempotency-key" not in headers else self._serve_once
+            enter = self._serve if KEY not in headers else self._serve_once
             enter(self._gate.judge(token, key), call, reply)
         else:
             task = asyncio.get_running_loop().create_task(self._fetch(token, call, reply))
@@ -82,7 +83,7 @@ class Chat:
             problem = server_problem("API keys cannot be checked right now; try again.", "keys_unavailable")
             verdict = Refusal(status=503, problem=problem, retry_after_s=1)
         if not presence.gone:
-            enter = self._serve if b"idempotency-key" not in call.headers else self._serve_once
+            enter = self._serve if KEY not in call.headers else self._serve_once
             enter(verdict, call, reply)
 
     def _serve_once(self, key: ApiKey | Refusal, call: Call, reply: Reply) -> None:
@@ -149,6 +150,7 @@ class Chat:
             fields=b"traceparent: %b\r\n" % parent if parent else b"",
             reply_fields=reply_fields,
             deadlines=self._exchanges.deadlines.of(config.models[place.model]),
+            again=self._runs is not None and KEY in call.headers,
         )
 
     def _route_of(self, place: Place) -> Fields:

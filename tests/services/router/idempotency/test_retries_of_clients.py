@@ -2,18 +2,31 @@
 
 import asyncio
 import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.services.router.test_cache import ALL, caching
+from tests.services.router.test_cache import ALL
 from tests.support import client
 from tests.support.client import Client, Response
 from tests.support.platform import CHAT, Running, config_file, eventually, running
-from tests.support.upstream import Upstream, answers, begins, closes, hangs, says, streams, waits_for
-from tests.support.wire import DONE, chat, chunk, completion, delta, events_of, problem, request, response
-from tests.support.wire import LAST_CHUNK, STREAM_HEAD, text_of, usage, usage_event
+from tests.support.upstream import Upstream, answers, begins, hangs, streams, waits_for
+from tests.support.wire import (
+    DONE,
+    LAST_CHUNK,
+    chat,
+    chunk,
+    completion,
+    delta,
+    events_of,
+    problem,
+    request,
+    usage,
+    usage_event,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -130,6 +143,13 @@ async def test_another_process_on_the_same_data_tells_it_again(tmp_path: Path, e
 # --- while the first one runs
 
 
+@asynccontextmanager
+async def impatient(folder: Path, engine: Upstream) -> AsyncIterator[Running]:
+    """Soon a stream that waits is shown that it will come."""
+    async with running(folder, config=config_file(folder, engine.url), commit_after_s=0.1) as platform:
+        yield platform
+
+
 @pytest.mark.parametrize("stream", [False, True])
 async def test_those_that_come_while_it_runs_wait_for_it(
     platform: Running, engine: Upstream, stream: bool
@@ -162,8 +182,7 @@ async def test_of_many_at_once_one_is_run(platform: Running, engine: Upstream) -
 async def test_who_waits_for_a_stream_is_shown_that_it_comes(tmp_path: Path, engine: Upstream) -> None:
     go = asyncio.Event()
     engine.will(waits_for(go, streams(*STREAM)))
-    config = config_file(tmp_path, engine.url)
-    async with running(tmp_path, config=config, commit_after_s=0.1) as platform, platform.connected() as other:
+    async with impatient(tmp_path, engine) as platform, platform.connected() as other:
         first = asyncio.create_task(ask(platform, stream=True))
         await engine.call()
         await other.send(sent(platform, stream=True))
@@ -183,8 +202,7 @@ async def test_who_waits_for_a_stream_is_shown_that_it_comes(tmp_path: Path, eng
 async def test_who_waited_for_a_stream_that_failed_has_it_made(tmp_path: Path, engine: Upstream) -> None:
     go = asyncio.Event()
     engine.will(waits_for(go, answers(problem(), 500)), streams(*STREAM))
-    config = config_file(tmp_path, engine.url)
-    async with running(tmp_path, config=config, commit_after_s=0.1) as platform, platform.connected() as other:
+    async with impatient(tmp_path, engine) as platform, platform.connected() as other:
         async with platform.connected() as first:
             await first.send(sent(platform, stream=True))
             await engine.call()
@@ -204,11 +222,10 @@ async def test_who_waited_for_a_stream_that_failed_has_it_made(tmp_path: Path, e
     assert 2 == len(engine.calls)
 
 
-async def test_who_waited_for_a_stream_and_was_refused_is_told_in_it(tmp_path: Path, engine: Upstream) -> None:
+async def test_who_waited_for_a_stream_is_refused_in_it(tmp_path: Path, engine: Upstream) -> None:
     go = asyncio.Event()
     engine.will(waits_for(go, answers(problem(), 500)), answers(problem("Still no."), 400))
-    config = config_file(tmp_path, engine.url)
-    async with running(tmp_path, config=config, commit_after_s=0.1) as platform, platform.connected() as other:
+    async with impatient(tmp_path, engine) as platform, platform.connected() as other:
         first = asyncio.create_task(ask(platform, stream=True))
         await engine.call()
         await other.send(sent(platform, stream=True))
