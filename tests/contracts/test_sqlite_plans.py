@@ -15,6 +15,7 @@ from services.adapters.sqlite.bodies import SqliteBodies
 from services.adapters.sqlite.bus import SqliteBus
 from services.adapters.sqlite.cache import SqliteCache
 from services.adapters.sqlite.database import Database
+from services.adapters.sqlite.keyed_calls import SqliteKeyedCalls
 from services.adapters.sqlite.ledger import SqliteUsageLedger
 from services.adapters.sqlite.requests import SqliteRequests
 from tests.contracts.adapters import START, Clock, data_file
@@ -23,7 +24,7 @@ pytestmark = pytest.mark.anyio
 
 SUBSCRIPTION = Subscription(topic="news", consumer="reader")
 READER = SUBSCRIPTION.name
-TABLES = ("messages", "pages", "standings", "requests", "bodies", "cached")
+TABLES = ("messages", "pages", "standings", "requests", "bodies", "cached", "keyed_calls")
 PARTIAL = ("messages_due", "pages_unfolded", "standings_open", "requests_running")
 
 Ask: TypeAlias = Callable[[Database], Awaitable[object]]
@@ -80,6 +81,8 @@ QUESTIONS: dict[str, Ask] = {
     "purge a tenant": lambda database: SqliteCache(database, Clock()).remove("tenant", "acme", 10),
     "purge a model": lambda database: SqliteCache(database, Clock()).remove("model", "gemma", 10),
     "purge a key": lambda database: SqliteCache(database, Clock()).remove("key", "k", 10),
+    "keyed call": lambda database: SqliteKeyedCalls(database, Clock()).get("k"),
+    "forget keyed calls": lambda database: SqliteKeyedCalls(database, Clock()).forget(START, 10),
     "lease": lease,
     "ack": ack,
     "nack": nack,

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.services.router.test_cache import ALL
+from tests.services.router.test_cache import ALL, caching
 from tests.support import client
 from tests.support.client import Client, Response
 from tests.support.platform import CHAT, Running, config_file, eventually, running
@@ -328,3 +328,59 @@ async def test_without_a_key_a_client_that_leaves_still_stops_its_engine(
         await engine.call()
         gone.reset()
     await engine.calls[0].left()
+
+
+# --- together with the cache
+
+
+async def test_an_answer_from_the_cache_is_kept_like_any_other(tmp_path: Path, engine: Upstream) -> None:
+    engine.will(answers(completion("Hello.", usage=usage(7, 3))))
+    async with caching(tmp_path, engine) as platform:
+        await platform.chat(temperature=0)
+        hit, again = await ask(platform, temperature=0), await ask(platform, temperature=0)
+
+    assert "hit" in hit.headers["cache-status"]
+    assert hit.headers["cache-status"] == again.headers["cache-status"]
+    assert ("true", hit.body) == (again.headers["idempotent-replayed"], again.body)
+    assert 1 == len(engine.calls)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_an_answer_under_a_key_goes_to_the_cache_too(
+    tmp_path: Path, engine: Upstream, stream: bool
+) -> None:
+    engine.will(streams(*STREAM) if stream else answers())
+    async with caching(tmp_path, engine) as platform:
+        first = await ask(platform, temperature=0, stream=stream)
+        hit = await platform.chat(temperature=0, stream=stream)
+        await platform.usage(2)
+
+    assert "hit" in hit.headers["cache-status"]
+    assert first.body == hit.body
+    assert 1 == len(engine.calls)
+
+
+async def test_a_client_that_leaves_while_the_cache_is_asked_loses_nothing(
+    tmp_path: Path, engine: Upstream
+) -> None:
+    async with caching(tmp_path, engine) as platform:
+        async with platform.connected() as gone:
+            await gone.send(sent(platform, temperature=0))
+            gone.reset()
+        again = await ask(platform, temperature=0)
+
+    assert 200 == again.status
+    assert 1 == len(engine.calls)
+
+
+# --- several in a row on one connection
+
+
+async def test_the_connection_goes_on_behind_a_stored_answer(platform: Running, engine: Upstream) -> None:
+    engine.will(streams(*STREAM), answers(completion("Next.")))
+    async with platform.connected() as one:
+        await one.send(sent(platform, stream=True) + sent(platform, stream=True))
+        await one.send(request("POST", CHAT, chat("Next?"), platform.keyed()))
+        told = [await one.response() for _ in range(3)]
+
+    assert [TOLD, TOLD, completion("Next.")] == [answer.body for answer in told]
