@@ -162,8 +162,8 @@ class Runs:
             fingerprint=fingerprint(secret, call.path, call.body),
             owner=ports.owner,
             run=request_id(),
-            lease_until=now + timedelta(seconds=ports.patience.lease_s),
-            expire_at=now + timedelta(seconds=ports.patience.keep_s),
+            lease_until=(until := now + timedelta(seconds=ports.patience.lease_s)),
+            expire_at=until + timedelta(seconds=ports.patience.keep_s),  # while it runs, not at all
         )
 
     # --- the first, and those after it
@@ -254,8 +254,9 @@ class Runs:
 
     async def _run(self, run: Run, asked: Asked) -> Outcome:
         """Has the call answered, keeps the answer, and only then lets its client see the end of it."""
-        if asked.waiting.gone:
+        if asked.waiting.gone or self._closing:
             await self._release(run)
+            self._tell(CLOSING, asked.waiting)
             return None
         run.begun.set_result(True)
         held = _Without(self, len(asked.call.body))
@@ -285,7 +286,8 @@ class Runs:
     async def _renew(self, run: Run) -> None:
         until = self._ports.now() + timedelta(seconds=self._ports.patience.lease_s)
         try:
-            await self._write(run, replace(run.call, lease_until=until))
+            expire_at = until + timedelta(seconds=self._ports.patience.keep_s)
+            await self._write(run, replace(run.call, lease_until=until, expire_at=expire_at))
         except PenstockError as error:
             log.warning("a call under an idempotency key cannot be renewed: %s", error)
 
