@@ -10,7 +10,7 @@ from events.usage import Started
 from services.router.order import Deadlines
 from tests.services.router.idempotency.asking import KEY, ask, none_under_way, said
 from tests.support import client
-from tests.support.keyed import StoredRuns
+from tests.support.keyed import QUICK, StoredRuns
 from tests.support.routing import Routed, routed
 from tests.support.upstream import Upstream, answers, hangs, waits_for
 from tests.support.wire import chat
@@ -134,3 +134,15 @@ async def test_an_answer_is_the_same_to_the_byte(router: Routed, engine: Upstrea
     engine.will(answers(odd))
 
     assert odd == (await ask(router)).body == (await ask(router)).body
+
+
+async def test_a_retry_does_not_wait_for_ever(engine: Upstream, keyed: StoredRuns) -> None:
+    keyed.patience = replace(QUICK, here_s=0.05)
+    engine.will(hangs)
+    async with routed(engine.url, keyed=keyed) as router:
+        first = asyncio.create_task(ask(router))
+        await engine.call()
+        refused = await ask(router)
+
+    assert (409, "idempotency_key_in_use") == said(refused)
+    assert (503, "shutting_down") == said(await first)

@@ -163,7 +163,7 @@ async def test_while_the_store_is_away_nothing_is_dispatched(
     keyed.calls.away = False
     again = await ask(router)
 
-    assert (503, "keys_unavailable") == said(refused)
+    assert (503, "idempotency_unavailable") == said(refused)
     assert "1" == refused.headers["retry-after"]
     assert (200, 200) == (plain.status, again.status)
     assert 2 == len(engine.calls)
