@@ -1,6 +1,7 @@
 """Two routers on one store: of calls with the same key one is run, whichever router gets them."""
 
 import asyncio
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from services.router.metrics import Metrics
 from services.sealing.sealer import Sealer
 from services.wire.fields import Fields
 from tests.contracts.adapters import START, Clock, KeyedCalls
+from tests.contracts.crashing import Life
 from tests.support.client import PATIENCE_S
 
 pytestmark = pytest.mark.anyio
@@ -83,24 +85,30 @@ class Router:
         reply.send(200, b"x-request-id: %b\r\n" % body, body)
 
 
+def router(name: str, calls: KeyedCalls, bodies: MemoryBodies, clock: Clock, sealer: Sealer) -> Router:
+    ports = Ports(
+        calls=calls,
+        bodies=bodies,
+        sealer=sealer,
+        budget=Budget(2**20),
+        metrics=Metrics({}),
+        now=clock,
+        owner=name,
+        patience=QUICK,
+    )
+    return Router(Runs(ports), name)
+
+
 @pytest.fixture
-def routers(keyed_calls: KeyedCalls, clock: Clock, tmp_path: Path) -> tuple[Router, Router]:
-    data_keys, bodies = MemoryDataKeys(), MemoryBodies(clock)
+def sealer(tmp_path: Path) -> Sealer:
+    return Sealer(FileMasterKey(tmp_path / "master-key"), MemoryDataKeys())
 
-    def router(name: str) -> Router:
-        ports = Ports(
-            calls=keyed_calls,
-            bodies=bodies,
-            sealer=Sealer(FileMasterKey(tmp_path / "master-key"), data_keys),
-            budget=Budget(2**20),
-            metrics=Metrics({}),
-            now=clock,
-            owner=name,
-            patience=QUICK,
-        )
-        return Router(Runs(ports), name)
 
-    return router("a"), router("b")
+@pytest.fixture
+def routers(keyed_calls: KeyedCalls, clock: Clock, sealer: Sealer) -> tuple[Router, Router]:
+    bodies = MemoryBodies(clock)
+    one, other = (router(name, keyed_calls, bodies, clock, sealer) for name in "ab")
+    return one, other
 
 
 async def test_what_one_answered_the_other_tells_again(routers: tuple[Router, Router]) -> None:
@@ -160,3 +168,44 @@ async def test_after_its_time_a_key_is_new(routers: tuple[Router, Router], clock
     clock.forward(QUICK.keep_s + 1)
 
     assert b"b1" == (await other.ask(b"{ }")).body
+
+
+class Frozen(Life):
+    """A process that stops at a call of a store, and never goes on."""
+
+    async def end(self) -> None:
+        await asyncio.Event().wait()
+
+    async def after(self, work: object) -> None:
+        await asyncio.Event().wait()
+
+
+@pytest.mark.parametrize("late", [False, True])
+async def test_a_router_may_stop_at_any_step_and_its_client_retries_elsewhere(
+    keyed_calls: KeyedCalls, clock: Clock, sealer: Sealer, late: bool
+) -> None:
+    bodies = MemoryBodies(clock)
+    for number in count(1):
+        life, key = Frozen(number, late=late), f"k{number}".encode()
+        dying = router("a", life.around(keyed_calls), life.around(bodies), clock, sealer)
+        heir = router("b", keyed_calls, bodies, clock, sealer)
+        asking = asyncio.create_task(dying.ask(key=key))
+        while not (asking.done() or life.over):
+            await asyncio.sleep(0.001)
+        await asyncio.sleep(0.01)
+        told = asking.result() if asking.done() else None
+        clock.forward(QUICK.lease_s + 1)
+        second, third = await heir.ask(key=key), await heir.ask(key=key)
+
+        assert 200 == second.status == third.status, life
+        assert second.body == third.body
+        assert b"idempotent-replayed" in third.fields
+        if told is not None:  # whoever saw an answer gets this one
+            assert (0, told.body) == (heir.ran, second.body)
+        left = [asking, *dying.runs._tasks]
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
+        if not life.over:
+            assert number == 4  # the key, the result, the key again
+            return
