@@ -24,7 +24,9 @@ Outcome = Result | Refusal | None
 
 AWAY = Refusal(
     status=503,
-    problem=server_problem("Idempotency keys cannot be looked up right now; try again.", "idempotency_unavailable"),
+    problem=server_problem(
+        "Idempotency keys cannot be looked up right now; try again.", "idempotency_unavailable"
+    ),
     retry_after_s=1,
 )
 TOO_MANY = Refusal(status=503, problem=server_problem(FULL, "overloaded"), retry_after_s=1)
