@@ -22,8 +22,8 @@ class Started(Record, tag="started", tag_field="kind"):
     """An attempt began.
 
     `estimate`: the input tokens it costs if nothing more is ever heard. `queued`: it answers nobody
-    directly; should it be lost, the request is run again, and only the attempt that gave the answer is
-    billed.
+    directly, or somebody with an idempotency key; should it be lost, the request is run again, and only
+    the attempt that gave the answer is billed.
     """
 
     attempt: str

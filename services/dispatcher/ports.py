@@ -75,6 +75,13 @@ class Journal(Protocol):
         """Deletes entries whose time is over; how many."""
 
 
+class Expiring(Protocol):
+    """What is kept for a time."""
+
+    async def forget(self, now: datetime, limit: int) -> int:
+        """Deletes what is over; how many."""
+
+
 class Sealer(Protocol):
     """Seals bodies under the tenant's key."""
 
@@ -150,4 +157,5 @@ class Ports:
     pace: Pace
     waiters: Waiters = field(default_factory=Waiters)
     metrics: Metrics | None = None
+    keyed_calls: Expiring | None = None
     may_leave: Callable[[str], Awaitable[bool]] = _stays

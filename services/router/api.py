@@ -23,15 +23,18 @@ from events.words import (
     server_problem,
 )
 from functions.request.admission import unknown_model
+from functions.request.idempotency import HEADER
 from functions.request.mistakes import clipped, quoted
 from functions.request.submission import Options
 from services.router.gate import Gate
+from services.router.idempotency.queued import QueuedOnce
 from services.router.queue import RequestQueue
 from services.router.routes import Routes
 from services.wire.errors import error_body, error_fields
 from services.wire.ids import request_id
 
 MAX_WAIT_S = 60.0
+REPLAYED = {"idempotent-replayed": "true"}
 NO_WEBHOOKS = Refusal(
     status=400,
     problem=Problem(
@@ -54,10 +57,12 @@ class PublicApi:
         config: Callable[[], Config],
         started_at: int,
         routes: Routes | None = None,
+        once: QueuedOnce | None = None,
     ) -> None:
         self._gate = gate
         self._queue = queue
         self._config = config
+        self._once = once
         self._started_at = started_at
         self._routes = routes or Routes(config=config)
 
@@ -107,10 +112,17 @@ class PublicApi:
         if "x-penstock-webhook" in request.headers:
             return refuse(NO_WEBHOOKS)
         parent = request.headers.get("traceparent", "")
-        taken = await self._queue.submit(key, await request.body(), options_of(request), parent)
+        options, body = options_of(request), await request.body()
+        name, replayed = request.headers.get(HEADER), False
+        if name is None or self._once is None:
+            taken = await self._queue.submit(key, body, options, parent)
+        else:
+            path = request.url.path
+            taken, replayed = await self._once.submit(key, name, path, body, options, parent)
         if isinstance(taken, Refusal):
             return refuse(taken)
-        return raw(await self._queue.resource(taken), 202, {"location": f"/v1/requests/{taken.id}"})
+        fields = {"location": f"/v1/requests/{taken.id}"} | (REPLAYED if replayed else {})
+        return raw(await self._queue.resource(taken), 202, fields)
 
     async def read(self, request: Request, key: ApiKey) -> Response:
         """`GET /v1/requests/{id}?wait=30`."""

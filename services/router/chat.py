@@ -15,6 +15,7 @@ from services.pool.wire import for_engine
 from services.router.cache import AnswerCache, Presence
 from services.router.exchanges import Exchanges
 from services.router.gate import Gate, token_of
+from services.router.idempotency.runs import Runs
 from services.router.order import REHEARSAL, Order
 from services.router.routes import Routes
 from services.router.tape import Tape
@@ -23,6 +24,7 @@ from services.wire.errors import error_body, error_fields
 from services.wire.fields import Fields, field
 from services.wire.ids import request_id
 
+KEY = b"idempotency-key"
 JSON = (b"application/json", None)  # as nearly all clients say it
 
 
@@ -38,6 +40,7 @@ class Chat:
         cache: AnswerCache | None = None,
         routes: Routes | None = None,
         endpoint: Endpoint = CHATS,
+        runs: Runs | None = None,
     ) -> None:
         self._endpoint = endpoint
         self._path = endpoint.path
@@ -48,6 +51,7 @@ class Chat:
         self._exchanges = exchanges
         self._cache = cache
         self._routes = routes or Routes(config=config)
+        self._runs = runs
         self._told: dict[str, dict[str, Fields]] = {}  # by model and backend
         self._fetching: set[asyncio.Task[None]] = set()
 
@@ -62,7 +66,8 @@ class Chat:
         token = token_of(headers.get(b"authorization", b""))
         key = self._gate.ring.find(token)
         if key is not None or not token:
-            self._serve(self._gate.judge(token, key), call, reply)
+            enter = self._serve if KEY not in headers else self._serve_once
+            enter(self._gate.judge(token, key), call, reply)
         else:
             task = asyncio.get_running_loop().create_task(self._fetch(token, call, reply))
             self._fetching.add(task)
@@ -78,7 +83,15 @@ class Chat:
             problem = server_problem("API keys cannot be checked right now; try again.", "keys_unavailable")
             verdict = Refusal(status=503, problem=problem, retry_after_s=1)
         if not presence.gone:
-            self._serve(verdict, call, reply)
+            enter = self._serve if KEY not in call.headers else self._serve_once
+            enter(verdict, call, reply)
+
+    def _serve_once(self, key: ApiKey | Refusal, call: Call, reply: Reply) -> None:
+        """A call that may be retried: answered once."""
+        if isinstance(key, Refusal) or self._runs is None:
+            self._serve(key, call, reply)
+        else:
+            self._runs.serve(key, call, reply, partial(self._serve, key, call))
 
     def _serve(self, key: ApiKey | Refusal, call: Call, reply: Reply) -> None:
         if isinstance(key, Refusal):
@@ -137,6 +150,7 @@ class Chat:
             fields=b"traceparent: %b\r\n" % parent if parent else b"",
             reply_fields=reply_fields,
             deadlines=self._exchanges.deadlines.of(config.models[place.model]),
+            again=self._runs is not None and KEY in call.headers,
         )
 
     def _route_of(self, place: Place) -> Fields:

@@ -41,7 +41,11 @@ class Operation(Record):
 
 
 _JSON_OR_EVENTS = ("application/json", "text/event-stream")
-_CACHED = {"cache-control": "`no-cache`, `no-store`, `max-age=N`, `only-if-cached` (docs/caching.md)."}
+_ONCE = {"idempotency-key": "A retry with the same key and body gets the same answer (docs/api.md)."}
+_CACHED = {
+    **_ONCE,
+    "cache-control": "`no-cache`, `no-store`, `max-age=N`, `only-if-cached` (docs/caching.md).",
+}
 _QUEUED = {
     "x-penstock-lane": "`interactive` or `batch`.",
     "x-penstock-deadline": "Seconds from now, or an RFC 3339 time.",
@@ -66,6 +70,7 @@ OPERATIONS = (
         summary="Complete a plain text, whole or streamed.",
         more="A prompt is a text, token ids, or a list of either." + _PASSED,
         bodies=(CompletionBody,),
+        headers=_ONCE,
         answer="A text completion, or with `stream` its chunks as server-sent events.",
         media=_JSON_OR_EVENTS,
     ),
@@ -75,6 +80,7 @@ OPERATIONS = (
         summary="Embed texts.",
         more="An input is a text, token ids, or a list of either." + _PASSED,
         bodies=(EmbeddingBody,),
+        headers=_ONCE,
         answer="A list of embeddings.",
     ),
     Operation(
@@ -131,7 +137,7 @@ OPERATIONS = (
         summary="Queue a request, to be answered later.",
         more="A flat body is a chat; an envelope names the endpoint.",
         bodies=(ChatBody, Envelope),
-        headers=_QUEUED,
+        headers={**_ONCE, **_QUEUED},
         status=202,
         answer="The queued request.",
     ),

@@ -59,7 +59,9 @@ def _late(what: str, within_s: float, code: str) -> Problem:
 
 
 class Order(Record):
-    """What is to be done: who asks, for which model, where, and what goes over the wire."""
+    """What is to be done: who asks, for which model, where, and what goes over the wire. `again`: should this
+    process die, it is asked for again, under the same idempotency key.
+    """
 
     request_id: str
     key: ApiKey
@@ -73,3 +75,4 @@ class Order(Record):
     fields: Fields = b""  # for the engine
     reply_fields: Fields = b""  # for the client
     deadlines: Deadlines | None = None  # where the model has its own
+    again: bool = False

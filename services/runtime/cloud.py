@@ -22,6 +22,7 @@ from services.adapters.firestore.config_documents import FirestoreConfigDocument
 from services.adapters.firestore.data_keys import FirestoreDataKeys
 from services.adapters.firestore.job_runs import FirestoreJobRuns
 from services.adapters.firestore.journal import FirestoreJournal
+from services.adapters.firestore.keyed_calls import FirestoreKeyedCalls
 from services.adapters.firestore.keys import FirestoreKeys
 from services.adapters.firestore.ledger import FirestoreUsageLedger
 from services.adapters.firestore.requests import FirestoreRequests
@@ -110,6 +111,7 @@ class Cloud:
             job_runs=FirestoreJobRuns(data),
             advice=FirestoreAdvice(data),
             cache=FirestoreCache(data, utc_now),
+            keyed_calls=FirestoreKeyedCalls(data, utc_now),
             config=FirestoreConfigDocuments(data, utc_now),
             sealer=Sealer(FileMasterKey(Path(self.place.master_key_file)), data_keys),
         )

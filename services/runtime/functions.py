@@ -89,6 +89,7 @@ def dispatcher(process: Process, recorder: UsageRecorder, metrics: Metrics | Non
         requests=stores.requests,
         bodies=stores.bodies,
         journal=stores.journal,
+        keyed_calls=stores.keyed_calls,
         sealer=stores.sealer,
         publisher=process.publisher,
         recorder=recorder,

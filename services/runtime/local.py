@@ -146,6 +146,7 @@ class LocalPlatform:
                 dead_letters=bus,
                 ingest=ingest,
                 jobs=scheduler.jobs,
+                alone=True,
                 backups=backups.told_of(archives, self._settings),
             ),
             {"queue_running": lambda: dispatcher.running},

@@ -31,6 +31,10 @@ from services.router.fleet import FleetReporter
 from services.router.fleet import Ports as FleetPorts
 from services.router.gate import AdminGate, Gate
 from services.router.health import Check, Health
+from services.router.idempotency.ports import Patience
+from services.router.idempotency.ports import Ports as RunPorts
+from services.router.idempotency.queued import QueuedOnce
+from services.router.idempotency.runs import Runs
 from services.router.jobs import JobsApi
 from services.router.keyring import KeyRing
 from services.router.metrics import Metrics
@@ -52,13 +56,14 @@ METRICS_PORT = 9090
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Surroundings:
     """What the operators' endpoints do through others: `admin_key_hash` is the SHA-256 of their key, `jobs`
-    have the schedules in force.
+    have the schedules in force. `alone`: no other process works on the same stores.
     """
 
     admin_key_hash: str
     conversation: Conversation
     ingest: Ingest
     jobs: Sequence[Job]
+    alone: bool = False
     backups: Backups | None = None
     dead_letters: DeadLetters | None = None
 
@@ -88,6 +93,7 @@ class RouterService:
             retries=Retries(attempts=process.settings.attempts),
         )
         self._cache = AnswerCache(self._cache_ports(recorder))
+        self._runs = Runs(self._run_ports(surroundings.alone))
         self._ring = KeyRing(process.stores.keys, clock=time.monotonic, grace_s=process.settings.key_grace_s)
         self._health = Health({"store": process.store_answers, **(checks or {})})
         self._router = self._make_router(surroundings)
@@ -97,6 +103,7 @@ class RouterService:
             in_flight=lambda: len(self._exchanges.open),
             connections=lambda: self._front.connections,
             held_bytes=lambda: self._budget.used,
+            keyed_calls=lambda: self._runs.under_way,
             cached_bytes=lambda: self._cache.used,
             unreadable_requests=lambda: process.stores.requests.unreadable,
         )
@@ -130,17 +137,24 @@ class RouterService:
             terms=process.terms(),
             now=process.now,
         )
-        public = PublicApi(gate, queue, process.config, started_at=int(time.time()), routes=routes)
+        once = QueuedOnce(
+            stores.keyed_calls,
+            stores.sealer,
+            queue,
+            keep_s=process.settings.results_kept_s,
+            now=process.now,
+        )
+        public = PublicApi(gate, queue, process.config, started_at=int(time.time()), routes=routes, once=once)
         responses = ResponsesApi(gate, kept, process.waiters)
         open_to_all = [*self._health.routes(), *reference.routes()]
         beside = [*public.routes(), *responses.routes(), *self._operators(surroundings), *open_to_all]
 
         shared = (gate, process.config, process.pool, self._exchanges, self._cache, routes)
         hot: dict[bytes, Endpoint] = {
-            path.encode(): Chat(*shared, endpoint) for path, endpoint in ENDPOINTS.items()
+            path.encode(): Chat(*shared, endpoint, self._runs) for path, endpoint in ENDPOINTS.items()
         }
         router = Router(hot, application(beside))
-        hot[RESPONSES.encode()] = Responses(kept, router.bridge, *shared)
+        hot[RESPONSES.encode()] = Responses(kept, router.bridge, *shared, runs=self._runs)
         return router
 
     def _operators(self, given: Surroundings) -> list[BaseRoute]:
@@ -221,11 +235,32 @@ class RouterService:
             room=process.settings.cache_bytes,
         )
 
+    def _run_ports(self, alone: bool) -> RunPorts:
+        process, settings = self._process, self._process.settings
+        return RunPorts(
+            calls=process.stores.keyed_calls,
+            bodies=process.stores.bodies,
+            sealer=process.stores.sealer,
+            budget=self._budget,
+            metrics=self._metrics,
+            now=process.now,
+            owner=process.producer,
+            alone=alone,
+            patience=Patience(
+                keep_s=settings.results_kept_s,
+                lease_s=settings.lease_s,
+                heartbeat_s=settings.heartbeat_s,
+                here_s=settings.total_timeout_s,
+                alive_after_s=settings.commit_after_s,
+            ),
+        )
+
     async def drain(self, grace_s: float) -> None:
         """No new calls; those under way end within `grace_s`, or are ended in-band."""
         self._health.draining = True
         closing = asyncio.create_task(self._front.close(grace_s + 1))
         await self._exchanges.drain(grace_s)
+        await self._runs.close()
         await self._cache.close()
         await self._router.close()
         await closing

@@ -165,7 +165,12 @@ class Settings(Record):
         int, Meta(ge=1, le=7 * DAY_S, description="How long a request may wait that names no deadline.")
     ] = DAY_S
     results_kept_s: Annotated[
-        int, Meta(ge=1, le=366 * DAY_S, description="How long the result of a queued request can be read.")
+        int,
+        Meta(
+            ge=1,
+            le=366 * DAY_S,
+            description="How long a result is kept: of a queued request, or under an idempotency key.",
+        ),
     ] = DAY_S
     queue_body_bytes: Annotated[
         int,
@@ -174,7 +179,12 @@ class Settings(Record):
         ),
     ] = LARGEST_BODY
     lease_s: Annotated[
-        float, Meta(ge=1, le=3600, description="How long a claim on a queued request holds unless renewed.")
+        float,
+        Meta(
+            ge=1,
+            le=3600,
+            description="How long a claim on a queued request, or an idempotency key, holds unless renewed.",
+        ),
     ] = 30.0
     heartbeat_s: Annotated[
         float,

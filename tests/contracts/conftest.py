@@ -14,6 +14,7 @@ from tests.contracts.adapters import (
     GAPS,
     JOB_RUNS,
     JOURNALS,
+    KEYED_CALLS,
     KEYS,
     LEDGERS,
     REQUESTS,
@@ -50,6 +51,7 @@ data_keys = port(DATA_KEYS)
 job_runs = port(JOB_RUNS)
 advice = port(ADVICE)
 cache = port(CACHES)
+keyed_calls = port(KEYED_CALLS)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -20,6 +20,7 @@ from services.router.chat import Chat
 from services.router.credentials import mint
 from services.router.exchanges import Exchanges
 from services.router.gate import Gate
+from services.router.idempotency.runs import Runs
 from services.router.metrics import Metrics
 from services.router.order import Deadlines
 from services.router.retries import Retries
@@ -30,6 +31,7 @@ from tests.support.caching import StoredCache
 from tests.support.client import PATIENCE_S
 from tests.support.clock import now
 from tests.support.fronts import make_front
+from tests.support.keyed import StoredRuns
 from tests.support.keys import StoredKeys
 from tests.support.platform import CHAT
 from tests.support.wire import MODEL, request
@@ -95,6 +97,7 @@ class Routed:
     tap: Tap
     exchanges: Exchanges
     cache: AnswerCache | None
+    runs: Runs | None
     recorder: UsageRecorder
     budget: Budget
     pool: Pool
@@ -120,10 +123,11 @@ async def routed(
     budget: int = 2**20,
     stored: StoredCache | None = None,
     cache_wait_s: float = PATIENCE_S,
+    keyed: StoredRuns | None = None,
     config: Config | None = None,
 ) -> AsyncIterator[Routed]:
-    """A router for the model of some engines, with one key; with a cache if there is one `stored`. `config`:
-    instead of the engines.
+    """A router for the model of some engines, with one key; with a cache if there is one `stored`, and runs
+    if calls are `keyed`. `config`: instead of the engines.
     """
     tap, key, keys, held = Tap(), mint(), StoredKeys(), Budget(budget)
     await keys.makes(key)
@@ -138,7 +142,8 @@ async def routed(
     )
     exchanges.start()
     cache = await stored.router_cache(recorder, tap, config, held, cache_wait_s) if stored else None
-    chat = Chat(Gate(keys.ring(), now), lambda: config, lambda: pool, exchanges, cache)
+    runs = keyed.router_runs(held, exchanges.metrics) if keyed else None
+    chat = Chat(Gate(keys.ring(), now), lambda: config, lambda: pool, exchanges, cache, runs=runs)
     front = make_front(chat, render_refusal=render_refusal, limits=limits, budget=held)
     port = await front.listen("127.0.0.1", 0)
     try:
@@ -149,6 +154,7 @@ async def routed(
             tap=tap,
             exchanges=exchanges,
             cache=cache,
+            runs=runs,
             recorder=recorder,
             budget=held,
             pool=pool,
@@ -158,6 +164,8 @@ async def routed(
         tap.open()
         keys.door.set()
         await exchanges.drain(0)
+        if runs is not None:
+            await runs.close()
         if cache is not None:
             await cache.close()
         await front.close(0)

@@ -29,6 +29,7 @@ JOB_RECORDS: Final = "job_records"
 ADVICE: Final = "advice"
 CACHED: Final = "cached"
 GENERATIONS: Final = "generations"
+KEYED_CALLS: Final = "keyed_calls"
 DATA_KEYS: Final = "data_keys"
 
 # A query may ask for 30 combinations; the one with the most asks for these times the four final states.
@@ -135,6 +136,11 @@ DATA: Final = (
         bare=("expire_at", "spread", "sealed", "schema"),
     ),
     Collection(name=GENERATIONS, bare=("mark", "schema", "body")),
+    Collection(
+        name=KEYED_CALLS,
+        composite=(("spread", "expire_at"),),  # forget
+        bare=("expire_at", "spread", "mark", "schema", "body"),
+    ),
 )
 
 # In a database of their own, which no data backup holds.

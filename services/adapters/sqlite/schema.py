@@ -224,10 +224,22 @@ _JOURNAL = (
     "CREATE INDEX journal_expire ON journal (expire_at)",
 )
 
+_KEYED_CALLS = (
+    """
+    CREATE TABLE keyed_calls (
+        id TEXT PRIMARY KEY,
+        version INTEGER NOT NULL,
+        expire_at INTEGER NOT NULL,
+        body BLOB NOT NULL
+    ) WITHOUT ROWID
+    """,
+    "CREATE INDEX keyed_calls_expire ON keyed_calls (expire_at)",
+)
+
 DATA = Schema(
     application_id=0x50454E53,  # "PENS"
     steps=(
         (*_BUS, *_LEDGER, *_REQUESTS, *_BODIES, *_KEYS),
-        (*_JOBS, *_ADVICE, *_QUEUED, *_CACHE, *_CONFIG, *_JOURNAL),
+        (*_JOBS, *_ADVICE, *_QUEUED, *_CACHE, *_CONFIG, *_JOURNAL, *_KEYED_CALLS),
     ),
 )

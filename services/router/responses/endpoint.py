@@ -14,6 +14,7 @@ from services.router.cache import AnswerCache
 from services.router.chat import Chat
 from services.router.exchanges import Exchanges
 from services.router.gate import Gate
+from services.router.idempotency.runs import Runs
 from services.router.responses.kept import KeptResponses
 from services.router.responses.reply import ResponseReply, StoredReply
 from services.router.routes import Routes
@@ -35,8 +36,9 @@ class Responses(Chat):
         exchanges: Exchanges,
         cache: AnswerCache | None = None,
         routes: Routes | None = None,
+        runs: Runs | None = None,
     ) -> None:
-        super().__init__(gate, config, pool, exchanges, cache, routes, AS_CHATS)
+        super().__init__(gate, config, pool, exchanges, cache, routes, AS_CHATS, runs)
         self._kept = kept
         self._background = background
         self._keeping: set[asyncio.Task[None]] = set()

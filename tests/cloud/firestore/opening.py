@@ -110,6 +110,12 @@ def _cache(database: Any, now: Now) -> Any:
     return FirestoreCache(database, now)
 
 
+def _keyed_calls(database: Any, now: Now) -> Any:
+    from services.adapters.firestore.keyed_calls import FirestoreKeyedCalls  # noqa: PLC0415
+
+    return FirestoreKeyedCalls(database, now)
+
+
 def _job_runs(database: Any, now: Now) -> Any:
     from services.adapters.firestore.job_runs import FirestoreJobRuns  # noqa: PLC0415
 
@@ -124,6 +130,7 @@ keys = on_firestore(_keys)
 job_runs = on_firestore(_job_runs)
 advice = on_firestore(_advice)
 cache = on_firestore(_cache)
+keyed_calls = on_firestore(_keyed_calls)
 data_keys = on_firestore(_data_keys)
 config_documents = on_firestore(_config_documents)
 

@@ -14,12 +14,14 @@ from functions.metering.handler import Settlement
 from services.adapters.firestore.bodies import FirestoreBodies
 from services.adapters.firestore.data_keys import FirestoreDataKeys
 from services.adapters.firestore.journal import FirestoreJournal
+from services.adapters.firestore.keyed_calls import FirestoreKeyedCalls
 from services.adapters.firestore.keys import FirestoreKeys
 from services.adapters.firestore.ledger import FirestoreUsageLedger
 from services.adapters.firestore.requests import FirestoreRequests
 from tests.cloud.firestore.opening import watched_database
 from tests.cloud.firestore.watching import Costs
 from tests.contracts.adapters import START, Clock
+from tests.contracts.test_keyed_calls import CALL
 from tests.contracts.test_keys import ACME, KEY
 from tests.contracts.test_ledger import PRODUCER, completed, page, standing_with, started
 from tests.contracts.test_requests import OWED, claimed, document
@@ -49,6 +51,7 @@ class Ports:
         self.bodies = FirestoreBodies(database, clock)
         self.journal = FirestoreJournal(database, clock)
         self.ledger = FirestoreUsageLedger(database, clock)
+        self.keyed_calls = FirestoreKeyedCalls(database, clock)
         self.keys = FirestoreKeys(database)
         self.data_keys = FirestoreDataKeys(database)
 
@@ -136,6 +139,9 @@ ROWS = (
     Row("keys.by_hash", lambda p: p.keys.by_hash(KEY.hash), (1, 0, 0, 1)),
     Row("keys.by_id", lambda p: p.keys.by_id("acme", KEY.id), (1, 0, 0, 1)),
     Row("keys.revoke", lambda p: p.keys.revoke(KEY.id, START), (1, 2, 0, 2)),
+    Row("keyed_calls.create", lambda p: p.keyed_calls.create(CALL), (0, 1, 0, 1)),
+    Row("keyed_calls.create, known", lambda p: p.keyed_calls.create(CALL), (1, 1, 0, 2)),
+    Row("keyed_calls.get", lambda p: p.keyed_calls.get(CALL.id), (1, 0, 0, 1)),
     Row("data_keys.get", lambda p: p.data_keys.get("acme"), (1, 0, 0, 1)),
     Row("data_keys.erase", lambda p: p.data_keys.erase("acme"), (0, 1, 0, 1)),
 )

@@ -19,6 +19,7 @@ from services.adapters.firestore.config_documents import FirestoreConfigDocument
 from services.adapters.firestore.documents import Query, document_id, put
 from services.adapters.firestore.indexes import Collection
 from services.adapters.firestore.journal import FirestoreJournal
+from services.adapters.firestore.keyed_calls import FirestoreKeyedCalls
 from services.adapters.firestore.keys import FirestoreKeys
 from services.adapters.firestore.ledger import FirestoreUsageLedger
 from services.adapters.firestore.requests import FirestoreRequests
@@ -72,6 +73,7 @@ QUESTIONS: tuple[Ask, ...] = (
     lambda database: FirestoreCache(database, Clock()).remove("tenant", "acme", 10),
     lambda database: FirestoreCache(database, Clock()).remove("model", "gemma", 10),
     lambda database: FirestoreCache(database, Clock()).remove("key", "k", 10),
+    lambda database: FirestoreKeyedCalls(database, Clock()).forget(START, 10),
     lambda database: FirestoreKeys(database).by_id("acme", "k"),
     lambda database: FirestoreKeys(database).list(),
     lambda database: FirestoreKeys(database).list("acme"),
