@@ -88,7 +88,7 @@ def run(step: Step) -> Ended:
 
 
 def environment() -> dict[str, str]:
-    """Ours, but for one setting: without compiled files every process compiles all tests anew, for seconds."""
+    """Ours, but for one setting: where nothing compiled is kept, every worker compiles all tests anew."""
     return {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
 
 
