@@ -122,6 +122,7 @@ async def test_steady_load_is_served_by_a_fleet_that_hardly_changes(rate: float,
     assert sum(moment.queued for moment in settled) / len(settled) < 1
 
 
+@SLOW
 async def test_several_dispatchers_are_told_apart_and_may_restart() -> None:
     alone = await Simulation(fleet=FLEET, rate=burst(2.0)).run(1800)
     pool = Simulation(fleet=FLEET, rate=burst(2.0), dispatchers=3)
