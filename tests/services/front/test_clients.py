@@ -14,7 +14,7 @@ from tests.support.wire import request
 pytestmark = pytest.mark.anyio
 
 BIG = b"x" * 8 * 2**20  # more than sockets buffer
-SMALL_BUFFER = 4096
+SMALL_BUFFER = 65_536
 
 
 @pytest.mark.parametrize("leave", [Client.close, Client.reset, Client.half_close])
@@ -142,7 +142,7 @@ class EndsOnceCaughtUp:
 
 
 async def test_a_reply_may_end_its_connection_the_moment_the_client_caught_up() -> None:
-    async with serving(EndsOnceCaughtUp) as it, connected(it.port, receive_buffer=65_536) as client:
+    async with serving(EndsOnceCaughtUp) as it, connected(it.port, receive_buffer=SMALL_BUFFER) as client:
         await client.send(request("GET", "/", headers={"connection": "close"}))
         answer = await client.response()
 
