@@ -4,6 +4,7 @@ import difflib
 import math
 import re
 from collections.abc import Iterator, Mapping
+from functools import cache
 from urllib.parse import urlsplit
 
 import msgspec
@@ -41,7 +42,7 @@ def read(document: object) -> Config:
     """A `Config` from plain data (parsed YAML or JSON). Raises `Unfit` naming every field at fault; a value
     that may be a secret is never quoted.
     """
-    mistakes = [*_literal_secrets(document), *_unknown(document, type_info(Config), "")]
+    mistakes = [*_literal_secrets(document), *_unknown(document, _shape(), "")]
     mistakes = mistakes or list(_misshapen(document))
     if mistakes:
         raise Unfit(mistakes)
@@ -57,6 +58,12 @@ def read(document: object) -> Config:
 
 
 # --- the shape
+
+
+@cache
+def _shape() -> Type:
+    """What the schema says of a document, which takes milliseconds to find out."""
+    return type_info(Config)
 
 
 def _sections(document: object) -> Iterator[tuple[str, str, object]]:
