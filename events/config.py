@@ -9,6 +9,7 @@ TASK = "task:"  # before a task type, where callers name it as their model
 CONTEXT_LENIENCY = 1.5  # an estimate refuses only what is far over; the engine judges the rest
 
 Kind = Literal["openai", "gemini"]
+WhenCold = Literal["hold", "fallback", "fail"]
 
 
 class Fleet(Record, forbid_unknown_fields=True):
@@ -43,7 +44,9 @@ class Backend(Record, forbid_unknown_fields=True):
     `api_key`: where the key of a hosted endpoint lies. `auth`: `google` where Google's own credentials of the
     process are the key. `hosted`: whether prompts leave the VPC on the way there; so they do for a `url`,
     unless it is said otherwise. `rehearsal`: whether it answers with made-up text, which a response header
-    tells. `fleet`: what the advice on its replicas goes by.
+    tells. `fleet`: what the advice on its replicas goes by. `affinity`: of several replicas, a prompt goes to
+    one that has read its beginning before, while that has at most so many times the mean of calls under way;
+    0: it goes to the least busy.
     """
 
     replicas: tuple[str, ...] = ()
@@ -55,11 +58,17 @@ class Backend(Record, forbid_unknown_fields=True):
     hosted: bool | None = None
     rehearsal: bool = False
     fleet: Fleet = Fleet()
+    affinity: float = 1.25
 
     @property
     def leaves(self) -> bool:
         """Whether what is sent there leaves the VPC."""
         return self.url is not None if self.hosted is None else self.hosted
+
+    @property
+    def may_be_several(self) -> bool:
+        """Whether it may have more than one replica."""
+        return len(self.replicas) > 1 or self.dns is not None
 
 
 class Deadlines(Record, forbid_unknown_fields=True):
@@ -98,8 +107,12 @@ class Model(Record, forbid_unknown_fields=True):
     calls, against those of the other models of the task. `context`: the most tokens a prompt may have, where
     known. `vision`: whether it takes images; where none of the three is told, the engine judges. `tools`:
     whether it calls tools. `json_schema`: whether it answers by a JSON Schema. `batch_size`: how many calls
-    are worth sending together. `concurrency`: how many calls are worth having under way at once. `deadlines`:
-    how long each phase of a call may take. `cache_ttl_s`: how long an answer may be given again, an hour
+    are worth sending together, for whoever sends many; nothing here goes by it. `concurrency`: how many calls
+    one replica runs at once; unless told, the `slots` of the backend's `fleet`. A replica that has as many is
+    passed over while another has fewer; where all have, calls wait inside the engines. `cold`: what becomes of
+    a call while no engine can be reached, where it does not say so itself: `hold` waits for one, `fallback`
+    has another model answer, `fail` refuses; unless told `fallback` where there is one, else the process's
+    setting. `deadlines`: how long each phase of a call may take. `cache_ttl_s`: how long an answer may be given again, an hour
     unless told; for tenants that turned caching on. `version`: any text; with another one no answer from
     before is given any more.
     """
@@ -116,6 +129,7 @@ class Model(Record, forbid_unknown_fields=True):
     json_schema: bool | None = None
     batch_size: int | None = None
     concurrency: int | None = None
+    cold: WhenCold | None = None
     deadlines: Deadlines = Deadlines()
     cache_ttl_s: int | None = None
     version: str = ""
@@ -154,12 +168,14 @@ class Plan(Record):
     """Where a name leads. A tier is called where no place of the one before it can be.
 
     `plain`: the only place, where nothing about a request or its tenant could rule it out. `context`: the
-    most tokens any of the places takes, None where that is not known of all.
+    most tokens any of the places takes, None where that is not known of all. `spread`: whether one of the
+    places may have several replicas, so that it matters how a prompt begins.
     """
 
     tiers: tuple[tuple[Place, ...], ...]
     plain: Place | None = None
     context: int | None = None
+    spread: bool = False
 
     @property
     def places(self) -> tuple[Place, ...]:
@@ -236,6 +252,7 @@ class Config(Record, forbid_unknown_fields=True, dict=True, gc=True):
             tiers=tiers,
             plain=first[0] if len(order) == len(first) == 1 and self._is_plain(first[0]) else None,
             context=max(contexts) if all(contexts) else None,
+            spread=any(self.backends[place.backend].may_be_several for tier in tiers for place in tier),
         )
 
     def _places(self, name: str, *, shared: bool = False) -> tuple[Place, ...]:

@@ -16,6 +16,7 @@ LARGEST = 900 * 1024  # bytes of a document in JSON: a stored one has to fit
 MOST_REPLICAS = 1000
 MOST_SLOTS = 4096
 MOST_CALLS = 100_000
+MOST_AFFINITY = 1000
 LONGEST_BOOT_S = 3600
 LONGEST_DEADLINE_S = 86_400
 LONGEST_TTL_S = 7 * 86_400
@@ -152,6 +153,8 @@ def _backends(config: Config) -> Iterator[str]:
         yield from _address(where, backend)
         yield from _access(where, backend)
         yield from _fleet(f"{where}.fleet", backend.fleet)
+        if not (backend.affinity == 0 or 1 <= backend.affinity <= MOST_AFFINITY):
+            yield f"{where}.affinity is {backend.affinity:g}: it must be 1 to {MOST_AFFINITY}, or 0 for none."
 
 
 def _address(where: str, backend: Backend) -> Iterator[str]:

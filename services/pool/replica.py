@@ -1,6 +1,7 @@
 """One engine of the pool: its address, its open connections and what is under way there."""
 
 import asyncio
+import hashlib
 import logging
 import ssl
 import time
@@ -57,6 +58,7 @@ class Replica:
         self._tls = tls if parts.scheme == "https" else None
         self._retired = False
         self.in_flight = 0
+        self.salt = int.from_bytes(hashlib.blake2b(self.url.encode(), digest_size=8).digest())
         self.turn = Turn()
         self._heads: dict[str, bytes] = {}
         self._idle: list[Connection] = []
