@@ -14,9 +14,12 @@ from events.envelope import type_of
 from events.usage import UsageRecord, UsageRecorded
 from events.words import Unavailable
 from services.front.limits import Budget, Limits
+from services.pool.outside import Outside
 from services.pool.pool import Pool
 from services.router.cache import AnswerCache
 from services.router.chat import Chat
+from services.router.cold.door import ColdDoor
+from services.router.cold.room import ColdRoom
 from services.router.credentials import mint
 from services.router.exchanges import Exchanges
 from services.router.gate import Gate
@@ -98,6 +101,7 @@ class Routed:
     recorder: UsageRecorder
     budget: Budget
     pool: Pool
+    room: ColdRoom
 
     def request(self, body: bytes, headers: dict[str, str] | None = None) -> bytes:
         """A chat completion's request."""
@@ -121,24 +125,27 @@ async def routed(
     stored: StoredCache | None = None,
     cache_wait_s: float = PATIENCE_S,
     config: Config | None = None,
+    outside: Outside | None = None,
 ) -> AsyncIterator[Routed]:
-    """A router for the model of some engines, with one key; with a cache if there is one `stored`. `config`:
-    instead of the engines.
+    """A router for the model of some engines, which take turns, with one key; with a cache if there is one
+    `stored`. `config`: instead of the engines.
     """
     tap, key, keys, held = Tap(), mint(), StoredKeys(), Budget(budget)
     await keys.makes(key)
     config = config or Config(
-        backends={"pool": Backend(replicas=engines)}, models={MODEL: Model(backend="pool")}
+        backends={"pool": Backend(replicas=engines, affinity=0)}, models={MODEL: Model(backend="pool")}
     )
-    pool = Pool(config)
+    pool = Pool(config, outside)
     lingers = Lingers(started_s=0.001, other_s=0.001)
     recorder = UsageRecorder(tap, producer="p", source="/router", lingers=lingers, now=now)
+    room = ColdRoom(lambda: pool, lambda: config, held, asyncio.get_running_loop().time)
     exchanges = Exchanges(
-        recorder, Metrics({}), deadlines or Deadlines(), now=now, budget=held, retries=retries
+        recorder, Metrics({}), deadlines or Deadlines(), now=now, budget=held, retries=retries, cold=room
     )
     exchanges.start()
     cache = await stored.router_cache(recorder, tap, config, held, cache_wait_s) if stored else None
-    chat = Chat(Gate(keys.ring(), now), lambda: config, lambda: pool, exchanges, cache)
+    door = ColdDoor(room, lambda: config)
+    chat = Chat(Gate(keys.ring(), now), lambda: config, lambda: pool, exchanges, cache, door=door)
     front = make_front(chat, render_refusal=render_refusal, limits=limits, budget=held)
     port = await front.listen("127.0.0.1", 0)
     try:
@@ -152,6 +159,7 @@ async def routed(
             recorder=recorder,
             budget=held,
             pool=pool,
+            room=room,
         )
     finally:
         tap.broken = False

@@ -4,8 +4,10 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Protocol
 
 from events.config import Config, Place, WhenCold
+from events.requests import RequestDocument
 from events.words import ApiKey, PenstockError, Problem, Refusal, server_problem
 from functions.request.admission import Admitted
 from functions.request.endpoints import Endpoint
@@ -16,7 +18,6 @@ from services.front.call import Call, Reply
 from services.router.api import NO_WEBHOOKS, refusal_of_error
 from services.router.cache import Presence
 from services.router.cold.room import ColdRoom
-from services.router.queue import RequestQueue
 from services.router.way import Patience
 from services.wire.errors import error_body, error_fields
 from services.wire.fields import JSON, field
@@ -27,6 +28,18 @@ NAME = HEADER.encode()
 log = logging.getLogger("penstock.router")
 
 
+class Queue(Protocol):
+    """Takes requests to be answered later."""
+
+    async def submit(
+        self, key: ApiKey, body: bytes, options: Options, traceparent: str
+    ) -> RequestDocument | Refusal:
+        """When this returns a document, it is stored and will run."""
+
+    async def resource(self, document: RequestDocument) -> bytes:
+        """The JSON a caller reads."""
+
+
 class ColdDoor:
     """`usual`: what holds for a request that wishes nothing, of a model that says nothing."""
 
@@ -34,7 +47,7 @@ class ColdDoor:
         self,
         room: ColdRoom,
         config: Callable[[], Config],
-        queue: RequestQueue,
+        queue: Queue | None = None,
         usual: WhenCold = "fail",
     ) -> None:
         self._room = room
@@ -53,7 +66,8 @@ class ColdDoor:
             return None
         if admitted.stream:
             return _unsuited("a queued request cannot stream: leave stream out, or wish to hold")
-        return None if endpoint.queued else _unsuited("what is asked here cannot be queued; wish to hold")
+        queued = endpoint.queued and self._queue is not None
+        return None if queued else _unsuited("what is asked here cannot be queued: wish to hold")
 
     def patience(
         self, key: ApiKey, admitted: Admitted, call: Call, reply: Reply, places: Sequence[Place], url: str
@@ -67,7 +81,9 @@ class ColdDoor:
         own = tuple(place for place in places if place.model in first)
         if not own or (wish == "fail" and len(own) == len(places)):
             return None
-        enqueue = partial(self._enqueue, key, call, reply, url) if wish == "queue" else None
+        enqueue = None
+        if wish == "queue" and self._queue is not None:
+            enqueue = partial(self._enqueue, self._queue, key, call, reply, url)
         return Patience(own=own, hold=wish == "hold", enqueue=enqueue)
 
     def _wish_for(self, name: str) -> Wish:
@@ -82,42 +98,44 @@ class ColdDoor:
 
     # --- queueing
 
-    def _enqueue(self, key: ApiKey, call: Call, reply: Reply, url: str) -> None:
-        reply.listener = presence = Presence()
-        task = asyncio.get_running_loop().create_task(self._submit(key, call, reply, url, presence))
+    def _enqueue(self, queue: Queue, key: ApiKey, call: Call, reply: Reply, url: str) -> None:
+        task = asyncio.get_running_loop().create_task(_submit(queue, key, call, reply, url))
         self._submitting.add(task)
         task.add_done_callback(self._submitting.discard)
 
-    async def _submit(self, key: ApiKey, call: Call, reply: Reply, url: str, presence: Presence) -> None:
-        """As `POST /v1/requests` does. Who left meanwhile finds the request among theirs."""
-        try:
-            taken = await self._take(key, call, url)
-        except PenstockError as error:
-            taken = refusal_of_error(error)
-        except Exception:
-            log.exception("a request could not be queued")
-            problem = server_problem("Something failed here.", "internal_error")
-            taken = Refusal(status=500, problem=problem)
-        if presence.gone:
-            return
-        told = field("x-request-id", request_id())
-        if isinstance(taken, Refusal):
-            reply.send(taken.status, told + error_fields(taken), error_body(taken.problem))
-        else:
-            name, body = taken
-            reply.send(202, told + JSON + field("location", f"/v1/requests/{name}"), body)
 
-    async def _take(self, key: ApiKey, call: Call, url: str) -> tuple[str, bytes] | Refusal:
-        if b"x-penstock-webhook" in call.headers:
-            return NO_WEBHOOKS
-        options = Options(
-            lane=_header(call, b"x-penstock-lane") or "interactive",
-            deadline=_header(call, b"x-penstock-deadline"),
-            answer=_header(call, b"x-penstock-answer"),
-        )
-        body = b'{"url":"%b","body":%b}' % (url.encode(), call.body)
-        taken = await self._queue.submit(key, body, options, _header(call, b"traceparent") or "")
-        return taken if isinstance(taken, Refusal) else (taken.id, await self._queue.resource(taken))
+async def _submit(queue: Queue, key: ApiKey, call: Call, reply: Reply, url: str) -> None:
+    """As `POST /v1/requests` does. Who leaves meanwhile finds the request among theirs."""
+    presence = reply.listener = Presence()
+    try:
+        taken = await _take(queue, key, call, url)
+    except PenstockError as error:
+        taken = refusal_of_error(error)
+    except Exception:
+        log.exception("a request could not be queued")
+        problem = server_problem("Something failed here.", "internal_error")
+        taken = Refusal(status=500, problem=problem)
+    if presence.gone:
+        return
+    told = field("x-request-id", request_id())
+    if isinstance(taken, Refusal):
+        reply.send(taken.status, told + error_fields(taken), error_body(taken.problem))
+    else:
+        name, body = taken
+        reply.send(202, told + JSON + field("location", f"/v1/requests/{name}"), body)
+
+
+async def _take(queue: Queue, key: ApiKey, call: Call, url: str) -> tuple[str, bytes] | Refusal:
+    if b"x-penstock-webhook" in call.headers:
+        return NO_WEBHOOKS
+    options = Options(
+        lane=_header(call, b"x-penstock-lane") or "interactive",
+        deadline=_header(call, b"x-penstock-deadline"),
+        answer=_header(call, b"x-penstock-answer"),
+    )
+    body = b'{"url":"%b","body":%b}' % (url.encode(), call.body)
+    taken = await queue.submit(key, body, options, _header(call, b"traceparent") or "")
+    return taken if isinstance(taken, Refusal) else (taken.id, await queue.resource(taken))
 
 
 def _header(call: Call, name: bytes) -> str | None:
