@@ -17,6 +17,7 @@ MOST_REPLICAS = 1000
 MOST_SLOTS = 4096
 MOST_CALLS = 100_000
 MOST_AFFINITY = 1000
+DEAREST = 1_000_000
 LONGEST_BOOT_S = 3600
 LONGEST_DEADLINE_S = 86_400
 LONGEST_TTL_S = 7 * 86_400
@@ -247,6 +248,8 @@ def _served(where: str, model: Model, config: Config) -> Iterator[str]:
         return
     if model.backends and model.served_as:
         yield f"{where}.served_as is for a single backend: say it within each of backends."
+    if model.backends and model.cost:
+        yield f"{where}.cost is for a single backend: say it within each of backends."
     field = "backends" if model.backends else "backend"
     for candidate in model.candidates:
         yield from _candidate(f"{where}.{field}", candidate, config)
@@ -260,6 +263,9 @@ def _candidate(where: str, candidate: Candidate, config: Config) -> Iterator[str
         near = _near(candidate.backend, config.backends)
         yield f"{where} names {candidate.backend!r}, which is not under backends{near}."
     yield from _outside(f"{where}: weight", candidate.weight, 0, HEAVIEST, "")
+    if candidate.cost is not None:
+        for name in ("input", "output"):
+            yield from _outside(f"{where}: cost.{name}", getattr(candidate.cost, name), 0, DEAREST, " USD")
 
 
 def _figures(where: str, model: Model) -> Iterator[str]:

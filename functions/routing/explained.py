@@ -4,7 +4,7 @@ from typing import Literal
 
 from events.config import Place, Plan
 
-By = Literal["", "weight", "fallback"]
+By = Literal["", "weight", "cost", "latency", "fallback"]
 
 
 def by(plan: Plan | None, place: Place) -> By:
@@ -13,7 +13,7 @@ def by(plan: Plan | None, place: Place) -> By:
         return ""
     if place not in plan.tiers[0]:
         return "fallback"
-    return "weight" if len(plan.tiers[0]) > 1 else ""
+    return plan.prefers[0] if len(plan.tiers[0]) > 1 else ""
 
 
 def route_item(place: Place, why: By) -> str:

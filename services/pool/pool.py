@@ -41,6 +41,8 @@ class Pool:
         """
         replicas = self._directories[backend].replicas()
         if len(replicas) < 2:
+            if replicas and not tried and not replicas[0].aside_until:
+                return Picked(replicas[0])  # nearly always where there is one
             return self._picker.pick(replicas, tried)
         asked = Asked(prefix, self.slots(backend, model), self._bounds[backend])
         return self._picker.pick(replicas, tried, asked)
@@ -48,6 +50,21 @@ class Pool:
     def slots(self, backend: str, model: str) -> int:
         """How many calls of a model one replica of a backend runs at once."""
         return self._own_slots.get(model) or self._slots[backend]
+
+    def waits(self) -> Mapping[str, float]:
+        """About how many seconds a prompt waits for its first token at the best replica of each backend;
+        only what was measured of late.
+        """
+        found: dict[str, float] = {}
+        for name, directory in self._directories.items():
+            known = [
+                seconds * (replica.in_flight + 1)
+                for replica in directory.replicas()
+                if (seconds := replica.begins_s) is not None
+            ]
+            if known:
+                found[name] = min(known)
+        return found
 
     def is_out(self, backend: str) -> bool:
         """Whether all its replicas are put aside, and none is due for a trial."""

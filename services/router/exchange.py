@@ -324,5 +324,7 @@ class Exchange:
         attempt.end(outcome, now, billed=self._relayed or outcome == "client_gone")
         every.open.discard(self)
         first_s = attempt.first_at - self._began if attempt.first_at else None
+        if first_s is not None and attempt.stream is not None:
+            self.way.replica.began_after(attempt.first_at - attempt.began)
         counted_as = counted_as or outcome
         every.metrics.ended(self._order.model, counted_as, attempt.usage, now - self._began, first_s)

@@ -41,13 +41,19 @@ class Operation(Record):
 
 
 _JSON_OR_EVENTS = ("application/json", "text/event-stream")
-_CACHED = {"cache-control": "`no-cache`, `no-store`, `max-age=N`, `only-if-cached` (docs/caching.md)."}
 _QUEUED = {
     "x-penstock-lane": "`interactive` or `batch`.",
     "x-penstock-deadline": "Seconds from now, or an RFC 3339 time.",
     "x-penstock-answer": "`topic`: the answer is published to the tenant's answers topic, too.",
 }
 _IN_BACKGROUND = {name: f"{told} Only with `background`." for name, told in _QUEUED.items()}
+_ROUTED = {
+    "x-penstock-cold": "`fail`, `hold`, `queue` or `fallback`, while there is no engine (docs/routing.md).",
+    "x-penstock-conversation": "Calls of the same name go to the same replica, while that has room.",
+}
+_CACHED = _ROUTED | {
+    "cache-control": "`no-cache`, `no-store`, `max-age=N`, `only-if-cached` (docs/caching.md)."
+}
 
 OPERATIONS = (
     Operation(
@@ -66,6 +72,7 @@ OPERATIONS = (
         summary="Complete a plain text, whole or streamed.",
         more="A prompt is a text, token ids, or a list of either." + _PASSED,
         bodies=(CompletionBody,),
+        headers=_ROUTED,
         answer="A text completion, or with `stream` its chunks as server-sent events.",
         media=_JSON_OR_EVENTS,
     ),
@@ -75,6 +82,7 @@ OPERATIONS = (
         summary="Embed texts.",
         more="An input is a text, token ids, or a list of either." + _PASSED,
         bodies=(EmbeddingBody,),
+        headers=_ROUTED,
         answer="A list of embeddings.",
     ),
     Operation(

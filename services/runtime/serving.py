@@ -113,6 +113,7 @@ class RouterService:
             config=process.config,
             lacking=process.feed.lacking,
             may_leave=lambda tenant: tenant in self._cache.leaving,
+            waits=lambda: process.pool().waits(),
         )
         queue = RequestQueue(
             stores.requests,

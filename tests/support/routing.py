@@ -26,6 +26,7 @@ from services.router.gate import Gate
 from services.router.metrics import Metrics
 from services.router.order import Deadlines
 from services.router.retries import Retries
+from services.router.routes import Routes
 from services.usage.recorder import Lingers, UsageRecorder
 from services.wire.errors import render_refusal
 from tests.support import client
@@ -145,7 +146,8 @@ async def routed(
     exchanges.start()
     cache = await stored.router_cache(recorder, tap, config, held, cache_wait_s) if stored else None
     door = ColdDoor(room, lambda: config)
-    chat = Chat(Gate(keys.ring(), now), lambda: config, lambda: pool, exchanges, cache, door=door)
+    gate, routes = Gate(keys.ring(), now), Routes(config=lambda: config, waits=pool.waits)
+    chat = Chat(gate, lambda: config, lambda: pool, exchanges, cache, routes, door=door)
     front = make_front(chat, render_refusal=render_refusal, limits=limits, budget=held)
     port = await front.listen("127.0.0.1", 0)
     try:

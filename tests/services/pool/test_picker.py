@@ -139,3 +139,16 @@ def test_a_success_ends_it_and_the_next_pause_is_short_again() -> None:
     replica.put_aside(clock.time)
 
     assert 2 == replica.aside_until - clock.time
+
+
+def test_what_a_replica_takes_to_begin_is_forgotten_after_a_minute() -> None:
+    clock = Clock()
+    (replica,) = replicas(0, clock=clock)
+    assert replica.begins_s is None
+    replica.began_after(1.0)
+    replica.began_after(2.0)
+    assert 1.3 == replica.begins_s
+    clock.time += 60
+    assert replica.begins_s is None
+    replica.began_after(5.0)
+    assert 5.0 == replica.begins_s

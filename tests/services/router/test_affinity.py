@@ -5,10 +5,10 @@ import re
 
 import pytest
 
-from events.config import Backend, Config, Model
+from events.config import Backend, Candidate, Config, Model
 from tests.support.routing import Routed, routed
-from tests.support.upstream import Upstream, answers, upstream, waits_for
-from tests.support.wire import MODEL, chat
+from tests.support.upstream import Upstream, answers, streams, upstream, waits_for
+from tests.support.wire import DONE, MODEL, chat, delta
 
 pytestmark = pytest.mark.anyio
 
@@ -85,3 +85,22 @@ async def test_the_address_of_an_engine_is_told_to_nobody(engine: Upstream) -> N
 
     assert "127.0.0.1" not in route
     assert str(engine.port) not in route
+
+
+async def test_of_two_backends_the_one_whose_streams_begin_sooner_is_preferred(engine: Upstream) -> None:
+    async with upstream() as other:
+        backends = {"pool": Backend(replicas=(engine.url,)), "spare": Backend(replicas=(other.url,))}
+        of = (Candidate(backend="pool"), Candidate(backend="spare"))
+        config = Config(backends=backends, models={MODEL: Model(backends=of, prefer="latency")})
+        async with routed(config=config) as it:
+            for one in (engine, other):
+                one.always = streams(delta("a"), DONE)
+            while len(it.pool.waits()) < 2:  # each is tried while nothing is known of it
+                await it.call(chat(stream=True))
+            (slow,), (fast,) = it.pool.replicas("pool"), it.pool.replicas("spare")
+            for _ in range(20):
+                slow.began_after(9.0)
+                fast.began_after(0.1)
+            route = (await it.call(chat())).headers["x-penstock-route"]
+
+    assert f'"{MODEL}@spare";by=latency' == route
