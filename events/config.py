@@ -116,8 +116,8 @@ class Model(Record, forbid_unknown_fields=True):
     name at the `backend`; unless it is told, the name callers use. `fallback`: other models, or aliases, that
     may answer instead where no backend of this one can, in this order; none unless told. `cost`: what it
     costs at the `backend`. `prefer`: which of its backends comes first: `weight` draws by their weights,
-    `cost` takes the cheapest for the prompt (one without a cost is free), `latency` the one whose streams begin
-    soonest, by those of the last minute and the calls under way. `tasks`: the types of task it is for;
+    `cost` takes the cheapest for the prompt (one without a cost is free), `latency` the one whose streams
+    begin soonest, by those of the last minute and the calls under way. `tasks`: the types of task it is for;
     `task:code` as a model's name leads to the models for code. `weight`: its share of such calls, against
     those of the other models of the task. `context`: the most tokens a prompt may have, where known.
     `vision`: whether it takes images; where none of the three is told, the engine judges. `tools`: whether it

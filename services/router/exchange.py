@@ -316,7 +316,7 @@ class Exchange:
         if self._pausing is not None:
             self._pausing.cancel()
         if every.cold is not None:
-            every.cold.leave(self) if self.held else every.cold.room_again()
+            every.cold.ended(self)
         if self._number > 1:
             every.retrying -= 1
         if self._tape is not None:

@@ -55,6 +55,8 @@ class ColdDoor:
         self._queue = queue
         self._usual = usual
         self._submitting: set[asyncio.Task[None]] = set()
+        self._read: Config | None = None
+        self._wishes: dict[str, Wish] = {}  # by the name of a model, alias or task
 
     def judge(self, told: bytes, admitted: Admitted, endpoint: Endpoint) -> Refusal | None:
         """Why a wish cannot be heard, whether the model is cold or not."""
@@ -87,9 +89,18 @@ class ColdDoor:
         return Patience(own=own, hold=wish == "hold", enqueue=enqueue)
 
     def _wish_for(self, name: str) -> Wish:
+        """Known from the last request, nearly always."""
         config = self._config()
-        model = config.resolved(name)
-        return wish_for(None if model is None else config.models[model], self._usual)
+        if config is not self._read:
+            self._read, self._wishes = config, {}
+        wish = self._wishes.get(name)
+        if wish is None:
+            model = config.resolved(name)
+            wish = wish_for(None if model is None else config.models[model], self._usual)
+            if wish == "fail" and len(config.plans[name].tiers) == 1:
+                wish = "fallback"  # there is none, so it is the same
+            self._wishes[name] = wish
+        return wish
 
     def refusal(self, model: str, places: Sequence[Place]) -> Refusal:
         """Where no place has an engine."""

@@ -116,9 +116,13 @@ class ColdRoom:
             elif backend in awaited or not self._pool().replicas(backend):  # it would be noticed
                 self._spells[backend] = Spell(since=spell.since, seen=now)
 
-    def room_again(self) -> None:
-        """A call ended: another one may have its slot, once this turn of the loop is over."""
-        if self._groups:
+    def ended(self, waiter: Waiter) -> None:
+        """A request ended that may have waited; whoever waits may have its slot, once this turn of the loop
+        is over.
+        """
+        if waiter.held:
+            self.leave(waiter)
+        elif self._groups:
             asyncio.get_running_loop().call_soon(self.let_go)
 
     def let_go(self) -> None:

@@ -10,7 +10,7 @@ import pytest
 from tests.services.router.refusing import refusal
 from tests.support.platform import CHAT, Running, config_file, running
 from tests.support.upstream import Upstream, answers
-from tests.support.wire import MODEL, chat
+from tests.support.wire import MODEL, chat, events_of
 
 pytestmark = pytest.mark.anyio
 
@@ -102,3 +102,31 @@ async def test_an_engine_that_fails_is_no_cold_one(platform: Running, engine: Up
     engine.always = answers(b"{}", 500)
 
     assert 502 == (await platform.call("POST", CHAT, chat(), QUEUE)).status
+
+
+async def test_a_process_may_have_its_callers_wait(tmp_path: Path, engine: Upstream) -> None:
+    await engine.refuse()
+    settings = {"cold": "hold", "total_timeout_s": 0.5, "commit_after_s": 0.1}
+    async with running(tmp_path, config=config_file(tmp_path, engine.url), **settings) as platform:
+        waited = await platform.chat(stream=True)
+        refusal(await platform.chat(headers={"x-penstock-cold": "fail"}), 503, "engine_unavailable")
+
+    assert 200 == waited.status
+    assert waited.body.startswith(b": keep-alive")
+    assert "engine_unavailable" == events_of(waited.body)[-1]["error"]["code"]
+
+
+async def test_whoever_asks_for_a_response_may_wait_too(tmp_path: Path, engine: Upstream) -> None:
+    await engine.refuse()
+    settings = {"total_timeout_s": 0.3}
+    body = json.dumps({"model": MODEL, "input": "Hi."}).encode()
+    async with running(tmp_path, config=config_file(tmp_path, engine.url), **settings) as platform:
+        answer = await platform.call("POST", RESPONSES, body, {"x-penstock-cold": "hold"})
+
+    refusal(answer, 503, "engine_unavailable")
+
+
+async def test_a_cold_model_is_listed(cold: Running) -> None:
+    refusal(await cold.chat(), 503, "engine_unavailable")
+
+    assert MODEL in [one["id"] for one in (await told(cold, "/v1/models"))["data"]]
