@@ -125,8 +125,8 @@ class Run:
             place = await self._allowed(place)
         if isinstance(place, Refusal):
             return Judgement(outcome="engine_error", problem=place.problem)
-        replica = pool.pick(place.backend)
-        if replica is None:
+        picked = pool.pick(place.backend, model=place.model, prefix=prepared.admitted.prefix)
+        if picked is None:
             problem = server_problem(f"{document.model} has no engine right now.", "engine_unavailable")
             return Judgement(outcome="engine_error", problem=problem, again="free")
         fields = field("x-penstock-attempt", self._attempt)
@@ -137,7 +137,7 @@ class Run:
         own = config.models[place.model].deadlines
         connect_s = own.connect_s or self._ports.pace.connect_s
         total_s = min(total_s, own.total_s or total_s)
-        asked = (replica, prepared.path, fields, payload)
+        asked = (picked.replica, prepared.path, fields, payload)
         if document.streamed and prepared.response is not None:
             self._streaming = Streaming(document, prepared.response, self._ports, self._hold.insist)
             return await self._streaming.run(*asked, connect_s=connect_s, total_s=total_s)

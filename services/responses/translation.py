@@ -14,7 +14,7 @@ from services.responses.asked import NOT_HERE, Format, ResponseBody, Tool, ToolC
 from services.responses.messages import Message, messages_of
 from services.responses.told import Response, echo
 
-AS_CHATS = Endpoint(path=CHAT, admit=admit, prompt="input", cached=True)
+AS_CHATS = Endpoint(path=CHAT, admit=admit, prompt="input", cached=True, queued=False)
 CHOICES = ("auto", "none", "required")
 _fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
 # What is translated, or concerns only what is not done here; all else passes as it is written.

@@ -209,18 +209,20 @@ async def on_http_error(request: Request, error: Exception) -> Response:
 async def on_penstock_error(request: Request, error: Exception) -> Response:
     """Our four errors, as the statuses they mean."""
     assert isinstance(error, PenstockError)
+    return refuse(refusal_of_error(error))
+
+
+def refusal_of_error(error: PenstockError) -> Refusal:
+    """One of our four errors, as it is told to a caller."""
     match error:
         case Invalid():
-            refusal = Refusal(status=400, problem=Problem(message=str(error), code="invalid_request"))
+            return Refusal(status=400, problem=Problem(message=str(error), code="invalid_request"))
         case Conflict():
-            refusal = Refusal(status=409, problem=Problem(message=str(error), code="conflict"))
+            return Refusal(status=409, problem=Problem(message=str(error), code="conflict"))
         case Refused():
             problem = Problem(message=str(error), type="rate_limit_error", code="refused")
-            refusal = Refusal(status=429, problem=problem, retry_after_s=1)
-        case _:
-            problem = server_problem(f"{error} Try again.", "unavailable")
-            refusal = Refusal(status=503, problem=problem, retry_after_s=1)
-    return refuse(refusal)
+            return Refusal(status=429, problem=problem, retry_after_s=1)
+    return Refusal(status=503, problem=server_problem(f"{error} Try again.", "unavailable"), retry_after_s=1)
 
 
 async def on_any_error(request: Request, error: Exception) -> Response:

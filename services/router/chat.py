@@ -1,7 +1,7 @@
 """The endpoints of engines: the hot path, plain functions over bytes and structs."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from events.config import Config, Place
@@ -9,10 +9,15 @@ from events.words import ApiKey, Problem, Refusal, Unavailable, server_problem
 from functions.request.admission import Admitted
 from functions.request.endpoints import CHATS, Endpoint
 from functions.request.mistakes import clipped
+from functions.request.prefix import of_name
+from functions.routing.cold import cold_refusal
+from functions.routing.explained import by, route_item
 from services.front.call import Call, Reply
 from services.pool.pool import Pool
 from services.pool.wire import for_engine
 from services.router.cache import AnswerCache, Presence
+from services.router.cold.door import NAME as COLD
+from services.router.cold.door import ColdDoor
 from services.router.exchanges import Exchanges
 from services.router.gate import Gate, token_of
 from services.router.idempotency.runs import Runs
@@ -25,6 +30,7 @@ from services.wire.fields import Fields, field
 from services.wire.ids import request_id
 
 KEY = b"idempotency-key"
+CONVERSATION = b"x-penstock-conversation"  # names what is to stay at one replica
 JSON = (b"application/json", None)  # as nearly all clients say it
 
 
@@ -41,6 +47,7 @@ class Chat:
         routes: Routes | None = None,
         endpoint: Endpoint = CHATS,
         runs: Runs | None = None,
+        door: ColdDoor | None = None,
     ) -> None:
         self._endpoint = endpoint
         self._path = endpoint.path
@@ -52,7 +59,8 @@ class Chat:
         self._cache = cache
         self._routes = routes or Routes(config=config)
         self._runs = runs
-        self._told: dict[str, dict[str, Fields]] = {}  # by model and backend
+        self._door = door
+        self._told: dict[tuple[str, str, str], Fields] = {}  # by name, model and backend
         self._fetching: set[asyncio.Task[None]] = set()
 
     def __call__(self, call: Call, reply: Reply) -> None:
@@ -101,6 +109,12 @@ class Chat:
         if isinstance(verdict, Refusal):
             self._refuse(verdict, reply)
             return
+        wish = call.headers.get(COLD)
+        if wish is not None and self._door is not None:
+            refusal = self._door.judge(wish, verdict, self._endpoint)
+            if refusal is not None:
+                self._refuse(refusal, reply)
+                return
         cache = self._cache
         if cache is not None and key.tenant in cache.on:
             go = partial(self._dispatch, key, verdict, call, reply)
@@ -122,19 +136,36 @@ class Chat:
             self._refuse(places, reply)
             return
         ordered = partial(self._order, request_id(), key, admitted, call, told)
-        way = Way(self._pool(), map(ordered, places))
-        if not way.begin():
-            problem = server_problem(f"{admitted.model} has no engine right now.", "engine_unavailable")
-            self._refuse(Refusal(status=503, problem=problem, retry_after_s=5), reply)
-            return
-        self._exchanges.begin(way, reply, tape)
+        door, prefix = self._door, admitted.prefix
+        if prefix and CONVERSATION in call.headers:
+            prefix = of_name(call.headers[CONVERSATION])
+        patience = None if door is None else door.patience(key, admitted, call, reply, places, self._path)
+        way = Way(self._pool(), places, ordered, prefix, patience)
+        if way.begin():
+            self._exchanges.begin(way, reply, tape)
+        else:
+            self._no_engine(way, admitted, places, reply, tape)
+
+    def _no_engine(
+        self, way: Way, admitted: Admitted, places: Sequence[Place], reply: Reply, tape: Tape | None
+    ) -> None:
+        patience = way.patience
+        if patience is not None and patience.hold:
+            self._exchanges.hold(way, reply, tape)
+        elif patience is not None and patience.enqueue is not None:
+            patience.enqueue()
+        elif self._door is not None:
+            own = places if patience is None else patience.own
+            self._refuse(self._door.refusal(admitted.model, own), reply)
+        else:
+            self._refuse(cold_refusal(admitted.model, 5), reply)
 
     def _order(
         self, name: str, key: ApiKey, admitted: Admitted, call: Call, told: Fields, place: Place
     ) -> Order:
         """The request as it is done at this place."""
         config, parent = self._config(), call.headers.get(b"traceparent")
-        reply_fields = b"x-request-id: %b\r\n%b%b" % (name.encode(), self._route_of(place), told)
+        reply_fields = b"x-request-id: %b\r\n%b" % (name.encode(), told)
         if config.backends[place.backend].rehearsal:
             reply_fields += REHEARSAL
         return Order(
@@ -149,16 +180,18 @@ class Chat:
             input_estimate=admitted.input_estimate,
             fields=b"traceparent: %b\r\n" % parent if parent else b"",
             reply_fields=reply_fields,
+            route=self._route_of(admitted.model, place),
             deadlines=self._exchanges.deadlines.of(config.models[place.model]),
             again=self._runs is not None and KEY in call.headers,
         )
 
-    def _route_of(self, place: Place) -> Fields:
-        """The header line that tells the place."""
-        route = self._told.get(place.model, {}).get(place.backend)
+    def _route_of(self, name: str, place: Place) -> Fields:
+        """The header line that tells the place, without its end."""
+        key = (name, place.model, place.backend)
+        route = self._told.get(key)
         if route is None:
-            route = field("x-penstock-route", f"{place.model}@{place.backend}")
-            self._told.setdefault(place.model, {})[place.backend] = route
+            why = by(self._config().plans.get(name), place)
+            route = self._told[key] = field("x-penstock-route", route_item(place, why)).rstrip()
         return route
 
     def _refuse(self, refusal: Refusal, reply: Reply) -> None:

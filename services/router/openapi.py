@@ -42,16 +42,20 @@ class Operation(Record):
 
 _JSON_OR_EVENTS = ("application/json", "text/event-stream")
 _ONCE = {"idempotency-key": "A retry with the same key and body gets the same answer (docs/api.md)."}
-_CACHED = {
-    **_ONCE,
-    "cache-control": "`no-cache`, `no-store`, `max-age=N`, `only-if-cached` (docs/caching.md).",
-}
 _QUEUED = {
     "x-penstock-lane": "`interactive` or `batch`.",
     "x-penstock-deadline": "Seconds from now, or an RFC 3339 time.",
     "x-penstock-answer": "`topic`: the answer is published to the tenant's answers topic, too.",
 }
 _IN_BACKGROUND = {name: f"{told} Only with `background`." for name, told in _QUEUED.items()}
+_ROUTED = {
+    **_ONCE,
+    "x-penstock-cold": "`fail`, `hold`, `queue` or `fallback`, while there is no engine (docs/routing.md).",
+    "x-penstock-conversation": "Calls of the same name go to the same replica, while that has room.",
+}
+_CACHED = _ROUTED | {
+    "cache-control": "`no-cache`, `no-store`, `max-age=N`, `only-if-cached` (docs/caching.md)."
+}
 
 OPERATIONS = (
     Operation(
@@ -70,7 +74,7 @@ OPERATIONS = (
         summary="Complete a plain text, whole or streamed.",
         more="A prompt is a text, token ids, or a list of either." + _PASSED,
         bodies=(CompletionBody,),
-        headers=_ONCE,
+        headers=_ROUTED,
         answer="A text completion, or with `stream` its chunks as server-sent events.",
         media=_JSON_OR_EVENTS,
     ),
@@ -80,7 +84,7 @@ OPERATIONS = (
         summary="Embed texts.",
         more="An input is a text, token ids, or a list of either." + _PASSED,
         bodies=(EmbeddingBody,),
-        headers=_ONCE,
+        headers=_ROUTED,
         answer="A list of embeddings.",
     ),
     Operation(

@@ -74,5 +74,6 @@ class Order(Record):
     input_estimate: int
     fields: Fields = b""  # for the engine
     reply_fields: Fields = b""  # for the client
+    route: Fields = b""  # the line that tells it the place; without its end, as a replica may follow
     deadlines: Deadlines | None = None  # where the model has its own
     again: bool = False

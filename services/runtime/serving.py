@@ -23,6 +23,8 @@ from services.router.cache import AnswerCache
 from services.router.cache import Ports as CachePorts
 from services.router.cache_admin import CacheApi
 from services.router.chat import Chat
+from services.router.cold.door import ColdDoor
+from services.router.cold.room import ColdRoom
 from services.router.config_admin import ConfigApi
 from services.router.dead_letters import DeadLetters, DeadLettersApi
 from services.router.exchanges import Exchanges
@@ -84,6 +86,7 @@ class RouterService:
         self._process = process
         self._metrics = Metrics(gauges)
         self._budget = Budget(process.settings.max_held_bytes)
+        self._cold = ColdRoom(process.pool, process.config, self._budget, time.monotonic)
         self._exchanges = Exchanges(
             recorder,
             self._metrics,
@@ -91,6 +94,7 @@ class RouterService:
             now=process.now,
             budget=self._budget,
             retries=Retries(attempts=process.settings.attempts),
+            cold=self._cold,
         )
         self._cache = AnswerCache(self._cache_ports(recorder))
         self._runs = Runs(self._run_ports(surroundings.alone))
@@ -104,6 +108,7 @@ class RouterService:
             connections=lambda: self._front.connections,
             held_bytes=lambda: self._budget.used,
             keyed_calls=lambda: self._runs.under_way,
+            cold_waiting=lambda: self._cold.waiting,
             cached_bytes=lambda: self._cache.used,
             unreadable_requests=lambda: process.stores.requests.unreadable,
         )
@@ -115,6 +120,7 @@ class RouterService:
             config=process.config,
             lacking=process.feed.lacking,
             may_leave=lambda tenant: tenant in self._cache.leaving,
+            waits=lambda: process.pool().waits(),
         )
         queue = RequestQueue(
             stores.requests,
@@ -150,11 +156,12 @@ class RouterService:
         beside = [*public.routes(), *responses.routes(), *self._operators(surroundings), *open_to_all]
 
         shared = (gate, process.config, process.pool, self._exchanges, self._cache, routes)
+        door = ColdDoor(self._cold, process.config, queue, process.settings.cold)
         hot: dict[bytes, Endpoint] = {
-            path.encode(): Chat(*shared, endpoint, self._runs) for path, endpoint in ENDPOINTS.items()
+            path.encode(): Chat(*shared, endpoint, self._runs, door) for path, endpoint in ENDPOINTS.items()
         }
         router = Router(hot, application(beside))
-        hot[RESPONSES.encode()] = Responses(kept, router.bridge, *shared, runs=self._runs)
+        hot[RESPONSES.encode()] = Responses(kept, router.bridge, *shared, self._runs, door)
         return router
 
     def _operators(self, given: Surroundings) -> list[BaseRoute]:

@@ -21,6 +21,7 @@ from msgspec.inspect import (
     type_info,
 )
 
+from events.config import WhenCold
 from events.requests import LARGEST_BODY
 from events.words import Invalid, Record
 
@@ -113,6 +114,14 @@ class Settings(Record):
             "nothing of an answer.",
         ),
     ] = 3
+    cold: Annotated[
+        WhenCold,
+        Meta(
+            description="What becomes of a call while no engine of its model can be reached, where neither "
+            "the call nor the model says: `fail` is 503, `hold` waits for an engine, `fallback` has another "
+            "model answer."
+        ),
+    ] = "fail"
     stalled_client_timeout_s: Annotated[
         float, Meta(ge=0.1, le=DAY_S, description="How long a client may read nothing before it is cut off.")
     ] = 60.0

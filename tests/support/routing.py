@@ -14,9 +14,12 @@ from events.envelope import type_of
 from events.usage import UsageRecord, UsageRecorded
 from events.words import Unavailable
 from services.front.limits import Budget, Limits
+from services.pool.outside import Outside
 from services.pool.pool import Pool
 from services.router.cache import AnswerCache
 from services.router.chat import Chat
+from services.router.cold.door import ColdDoor
+from services.router.cold.room import ColdRoom
 from services.router.credentials import mint
 from services.router.exchanges import Exchanges
 from services.router.gate import Gate
@@ -24,6 +27,7 @@ from services.router.idempotency.runs import Runs
 from services.router.metrics import Metrics
 from services.router.order import Deadlines
 from services.router.retries import Retries
+from services.router.routes import Routes
 from services.usage.recorder import Lingers, UsageRecorder
 from services.wire.errors import render_refusal
 from tests.support import client
@@ -101,6 +105,7 @@ class Routed:
     recorder: UsageRecorder
     budget: Budget
     pool: Pool
+    room: ColdRoom
 
     def request(self, body: bytes, headers: dict[str, str] | None = None) -> bytes:
         """A chat completion's request."""
@@ -125,25 +130,29 @@ async def routed(
     cache_wait_s: float = PATIENCE_S,
     keyed: StoredRuns | None = None,
     config: Config | None = None,
+    outside: Outside | None = None,
 ) -> AsyncIterator[Routed]:
-    """A router for the model of some engines, with one key; with a cache if there is one `stored`, and runs
-    if calls are `keyed`. `config`: instead of the engines.
+    """A router for the model of some engines, which take turns, with one key; with a cache if there is one
+    `stored`, and runs if calls are `keyed`. `config`: instead of the engines.
     """
     tap, key, keys, held = Tap(), mint(), StoredKeys(), Budget(budget)
     await keys.makes(key)
     config = config or Config(
-        backends={"pool": Backend(replicas=engines)}, models={MODEL: Model(backend="pool")}
+        backends={"pool": Backend(replicas=engines, affinity=0)}, models={MODEL: Model(backend="pool")}
     )
-    pool = Pool(config)
+    pool = Pool(config, outside)
     lingers = Lingers(started_s=0.001, other_s=0.001)
     recorder = UsageRecorder(tap, producer="p", source="/router", lingers=lingers, now=now)
+    room = ColdRoom(lambda: pool, lambda: config, held, asyncio.get_running_loop().time)
     exchanges = Exchanges(
-        recorder, Metrics({}), deadlines or Deadlines(), now=now, budget=held, retries=retries
+        recorder, Metrics({}), deadlines or Deadlines(), now=now, budget=held, retries=retries, cold=room
     )
     exchanges.start()
     cache = await stored.router_cache(recorder, tap, config, held, cache_wait_s) if stored else None
     runs = keyed.router_runs(held, exchanges.metrics) if keyed else None
-    chat = Chat(Gate(keys.ring(), now), lambda: config, lambda: pool, exchanges, cache, runs=runs)
+    door = ColdDoor(room, lambda: config)
+    gate, routes = Gate(keys.ring(), now), Routes(config=lambda: config, waits=pool.waits)
+    chat = Chat(gate, lambda: config, lambda: pool, exchanges, cache, routes, runs=runs, door=door)
     front = make_front(chat, render_refusal=render_refusal, limits=limits, budget=held)
     port = await front.listen("127.0.0.1", 0)
     try:
@@ -158,6 +167,7 @@ async def routed(
             recorder=recorder,
             budget=held,
             pool=pool,
+            room=room,
         )
     finally:
         tap.broken = False

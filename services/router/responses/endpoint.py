@@ -12,6 +12,7 @@ from services.responses.names import response_id
 from services.responses.translation import AS_CHATS, Asked, translate
 from services.router.cache import AnswerCache
 from services.router.chat import Chat
+from services.router.cold.door import ColdDoor
 from services.router.exchanges import Exchanges
 from services.router.gate import Gate
 from services.router.idempotency.runs import Runs
@@ -37,8 +38,9 @@ class Responses(Chat):
         cache: AnswerCache | None = None,
         routes: Routes | None = None,
         runs: Runs | None = None,
+        door: ColdDoor | None = None,
     ) -> None:
-        super().__init__(gate, config, pool, exchanges, cache, routes, AS_CHATS, runs)
+        super().__init__(gate, config, pool, exchanges, cache, routes, AS_CHATS, runs, door)
         self._kept = kept
         self._background = background
         self._keeping: set[asyncio.Task[None]] = set()
