@@ -95,8 +95,8 @@ class Sealer(Protocol):
 class Metrics(Protocol):
     """What is counted for whoever asks how it goes."""
 
-    def ended(
-        self, model: str, outcome: str, usage: Usage, duration_s: float, first_byte_s: float | None
+    def attempted(
+        self, model: str, backend: str, path: str, outcome: str, usage: Usage, duration_s: float
     ) -> None:
         """An attempt ended."""
 

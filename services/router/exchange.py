@@ -53,6 +53,11 @@ class Exchange:
         self._began = self._attempt.began
 
     @property
+    def model(self) -> str:
+        """The model it is at."""
+        return self._order.model
+
+    @property
     def place(self) -> tuple[str, str]:
         """The backend, and the base URL of the replica that is called."""
         return self._order.backend, self._way.replica.url
@@ -266,5 +271,8 @@ class Exchange:
             self._tape.end(outcome, attempt)
         attempt.end(outcome, now, billed=self._relayed or outcome == "client_gone")
         every.open.discard(self)
-        first_s = attempt.first_at - self._began if attempt.first_at else None
-        every.metrics.ended(self._order.model, outcome, attempt.usage, now - self._began, first_s)
+        order, took_s = self._order, now - self._began
+        first_s = attempt.first_at - self._began if attempt.first_at and order.stream else None
+        every.metrics.ended(
+            order.model, outcome, attempt.usage, took_s, first_s, backend=order.backend, path=order.path
+        )

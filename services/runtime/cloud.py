@@ -41,7 +41,7 @@ from services.jobs.slots import by_schedule
 from services.requests.ingest import ingest_envelope
 from services.router.health import Check
 from services.router.metrics import Metrics
-from services.runtime import backends, cloud_backups, configuration, functions
+from services.runtime import backends, cloud_backups, configuration, functions, gauges
 from services.runtime.cloud_settings import CloudSettings, read_cloud_settings
 from services.runtime.probes import Probes
 from services.runtime.process import Process, utc_now
@@ -162,7 +162,7 @@ class RouterProcess:
                 jobs=[by_schedule(job) for job in JOBS],
                 backups=cloud_backups.told_of(archives, cloud.place),
             ),
-            {},
+            Metrics({}),
             {"workers": cloud.workers.missing},
         )
         cloud.stack.push_async_callback(self._drain, router)
@@ -202,6 +202,9 @@ class DispatcherProcess:
         cloud.stack.push_async_callback(recorder.close)
         metrics = Metrics({"unreadable_requests": lambda: process.stores.requests.unreadable})
         dispatcher = functions.dispatcher(process, recorder, metrics)
+        pressure = functions.pressure_reporter(process, dispatcher)
+        metrics.gauges |= gauges.queue(lambda: pressure.last) | gauges.usage(recorder)
+        metrics.gauges["breaker_state"] = gauges.breakers(process.pool, process.config)
         probes = await self._probe(process, dispatcher, metrics)
         cloud.stack.push_async_callback(lambda: dispatcher.stop(self._grace_s))
         feeds = [one for one in subscriptions() if one.consumer == "dispatcher"]
@@ -212,7 +215,7 @@ class DispatcherProcess:
         for feed in feeds:
             consumer = Consumer(inbox, cloud.publisher, feed, handle, source="/dispatcher")
             cloud.workers.start(consumer.run(), feed.name)
-        cloud.workers.start(functions.pressure_reporter(process, dispatcher).run(), "pressure")
+        cloud.workers.start(pressure.run(), "pressure")
         return probes
 
     async def _probe(self, process: Process, dispatcher: Dispatcher, metrics: Metrics) -> Probes:

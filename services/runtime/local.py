@@ -22,7 +22,8 @@ from services.embedded.workers import Workers
 from services.jobs.starts import event_of
 from services.requests.ingest import ingest_envelope
 from services.router.credentials import digest
-from services.runtime import backends, backups, configuration, first_start, functions
+from services.router.metrics import Metrics
+from services.runtime import backends, backups, configuration, first_start, functions, gauges
 from services.runtime.process import Process, utc_now
 from services.runtime.serving import RouterService, Surroundings
 from services.runtime.settings import Settings, shown
@@ -123,7 +124,10 @@ class LocalPlatform:
         self._stack.push_async_callback(workers.stop)
         recorder = process.recorder("/router")
         self._stack.push_async_callback(recorder.close)
-        dispatcher = functions.dispatcher(process, recorder)
+        metrics = Metrics({})
+        dispatcher = functions.dispatcher(process, recorder, metrics)
+        pressure = functions.pressure_reporter(process, dispatcher)
+        metrics.gauges |= gauges.queue(lambda: pressure.last) | {"queue_running": lambda: dispatcher.running}
         archives = backups.archives_of(self._settings, process.now)
         handlers = {
             **functions.handlers(process),
@@ -149,7 +153,7 @@ class LocalPlatform:
                 alone=True,
                 backups=backups.told_of(archives, self._settings),
             ),
-            {"queue_running": lambda: dispatcher.running},
+            metrics,
             {"workers": workers.missing, "dispatcher": dispatcher.missing},
         )
         self._stack.push_async_callback(self._drain, router, dispatcher)
@@ -160,7 +164,7 @@ class LocalPlatform:
         for tenant in await process.stores.keys.tenants():
             await ingest.open(tenant.id)
         workers.start(scheduler.run(), "scheduler")
-        workers.start(functions.pressure_reporter(process, dispatcher).run(), "pressure")
+        workers.start(pressure.run(), "pressure")
         router.start(workers)
         workers.start(process.feed.follow(CONFIG_LOOK_S), "configuration")
         return router
