@@ -101,6 +101,8 @@ class Chat:
         if isinstance(verdict, Refusal):
             self._refuse(verdict, reply)
             return
+        if call.watched is not None:
+            call.watched.admitted(key, verdict, call.body)
         cache = self._cache
         if cache is not None and key.tenant in cache.on:
             go = partial(self._dispatch, key, verdict, call, reply)
@@ -127,7 +129,7 @@ class Chat:
             problem = server_problem(f"{admitted.model} has no engine right now.", "engine_unavailable")
             self._refuse(Refusal(status=503, problem=problem, retry_after_s=5), reply)
             return
-        self._exchanges.begin(way, reply, tape)
+        self._exchanges.begin(way, reply, tape, call.watched)
 
     def _order(
         self, name: str, key: ApiKey, admitted: Admitted, call: Call, told: Fields, place: Place

@@ -9,6 +9,7 @@ from services.front.call import Reply
 from services.router.attempt import Attempt
 from services.router.order import CONNECT_TIMEOUT
 from services.router.tape import Tape
+from services.router.watch import Watched
 from services.router.way import Way
 from services.wire.errors import error_body, error_event, error_fields
 from services.wire.fields import JSON, Fields
@@ -32,10 +33,12 @@ class Exchange:
 
     __slots__ = (
         "_all", "_attempt", "_began", "_failure", "_kept_alive_at", "_number", "_order", "_over", "_paused",
-        "_pausing", "_relayed", "_replied", "_reply", "_tape", "_way",
+        "_pausing", "_relayed", "_replied", "_reply", "_tape", "_watched", "_way",
     )  # fmt: skip
 
-    def __init__(self, exchanges: "Exchanges", way: Way, reply: Reply, tape: Tape | None) -> None:
+    def __init__(
+        self, exchanges: "Exchanges", way: Way, reply: Reply, tape: Tape | None, watched: Watched | None
+    ) -> None:
         self._all = exchanges
         self._way = way
         self._order = way.order
@@ -49,7 +52,10 @@ class Exchange:
         self._pausing: asyncio.TimerHandle | None = None  # before the next attempt
         self._over = False
         self._number = 1
-        self._attempt = Attempt(exchanges, way.order, self, 1)
+        self._watched = watched
+        if watched is not None:
+            watched.runs()
+        self._attempt = self._new_attempt()
         self._began = self._attempt.began
 
     @property
@@ -61,6 +67,12 @@ class Exchange:
     def place(self) -> tuple[str, str]:
         """The backend, and the base URL of the replica that is called."""
         return self._order.backend, self._way.replica.url
+
+    def _new_attempt(self) -> Attempt:
+        order = self._order
+        if self._watched is not None:
+            order = self._watched.attempt(order, self._way.replica)
+        return Attempt(self._all, order, self, self._number)
 
     def begin(self) -> None:
         """Calls the engine."""
@@ -125,7 +137,7 @@ class Exchange:
         if self._tape is not None and order.model != self._order.model:
             self._tape.end("engine_error", self._attempt)
             self._tape = None
-        self._attempt = Attempt(self._all, self._order, self, self._number)
+        self._attempt = self._new_attempt()
 
     def stale(self) -> None:
         """See `Caller`: the next attempt has an id of its own, in case the engine did see this one."""
@@ -159,6 +171,8 @@ class Exchange:
     def _next_attempt(self, outcome: Outcome, pause_s: float = 0.0) -> None:
         self._all.metrics.retried(self._order.model, outcome)
         self._attempt.end(outcome, self._all.clock(), billed=False)
+        if self._watched is not None:
+            self._watched.attempt_ended(outcome)
         if self._number == 1:
             self._all.retrying += 1
         self._number += 1
@@ -276,3 +290,5 @@ class Exchange:
         every.metrics.ended(
             order.model, outcome, attempt.usage, took_s, first_s, backend=order.backend, path=order.path
         )
+        if self._watched is not None:
+            self._watched.ended(order, outcome, attempt.usage, first_s)

@@ -156,7 +156,8 @@ class RouterService:
         hot: dict[bytes, Endpoint] = {
             path.encode(): Chat(*shared, endpoint, self._runs) for path, endpoint in ENDPOINTS.items()
         }
-        router = Router(hot, application(beside))
+        watch = process.telemetry.watch(process.config, stores.sealer)
+        router = Router(hot, application(beside), watch)
         hot[RESPONSES.encode()] = Responses(kept, router.bridge, *shared, runs=self._runs)
         return router
 
