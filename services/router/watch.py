@@ -16,13 +16,14 @@ from services.front.call import Call, Listener, Reply
 from services.router.order import Order
 from services.telemetry import names
 from services.telemetry.access import AccessLog, Finished
-from services.telemetry.context import Context, Sampler, context_in, new_span_id, new_trace_id
+from services.telemetry.context import Context, Sampler, context_in
 from services.telemetry.spans import Span, Tracer, Value
 from services.telemetry.users import Users
 from services.wire.fields import Fields
 
 UNWATCHED = frozenset({b"/health", b"/ready"})  # probes come every few seconds, and tell by failing
 TRACEPARENT = b"traceparent"
+NOT_SAMPLED = b"-00"
 REQUEST_ID = re.compile(rb"(?:^|\n)x-request-id: ([\w.-]{1,64})\r")
 HIT = re.compile(rb"cache-status: penstock; (hit|fwd=\w+)")
 CODE = re.compile(r"[a-z_]{1,64}")
@@ -64,77 +65,62 @@ class Watch:
         self.config = config
         self.users = users
         self.clock = clock
+        self._follows = sampler.by_parent
 
     def __call__(self, call: Call, reply: Reply) -> Reply:
-        """The reply to answer by. The call's `traceparent` is from here on that of its span."""
-        parent = context_in(call.headers.get(TRACEPARENT))
-        sampled = self.tracer is not None and self.sampler.samples(parent)
+        """The reply to answer by. The `traceparent` of a sampled call is from here on that of its span."""
+        tracer, header, parent, sampled = self.tracer, call.headers.get(TRACEPARENT), None, False
+        if tracer is not None and not (header is not None and self._follows and header.endswith(NOT_SAMPLED)):
+            parent = context_in(header)
+            sampled = self.sampler.samples(parent)
         if not (sampled or self.access is not None) or call.path in UNWATCHED:
             return reply
-        return Watched(self, call, reply, parent, sampled=sampled)
+        watched = Watched(self, call, reply)
+        if sampled:
+            watched.sample(parent)
+        return watched
 
 
 class Watched:
     """One call: the endpoint's `Reply`, and the connection's `Listener`.
 
     Whoever runs the call at engines says so first (`runs`) and tells its end (`ended`); every other call is
-    over with its reply.
+    over with its reply. What can be made out later is: the log's thread asks for the `line`.
     """
 
-    __slots__ = (
-        "_attempt", "_began", "_began_ns", "_body_user", "_call", "_context", "_fields", "_first_s",
-        "_listener", "_over", "_reply", "_running", "_span", "_watch", "asked", "attempts", "backend", "code",
-        "key", "model", "status", "stream", "tenant", "usage", "write",
-    )  # fmt: skip
+    listener: Listener | None = None
+    asked = tenant = key = model = backend = code = outcome = ""
+    status = attempts = 0
+    stream: bool | None = None
+    usage: Usage | None = None
+    _user = ""
+    _fields: Fields = b""
+    _span: Span | None = None
+    _attempt: Span | None = None
+    _first_s: float | None = None
+    _running = _over = False
+    _took_s = 0.0
 
-    def __init__(
-        self, watch: Watch, call: Call, reply: Reply, parent: Context | None, *, sampled: bool
-    ) -> None:
+    def __init__(self, watch: Watch, call: Call, reply: Reply) -> None:
         self._watch = watch
-        self._call = call
-        self._reply = reply
         self._began = watch.clock()
-        self._began_ns = time.time_ns()
-        self._listener: Listener | None = None
-        self._fields: Fields = b""
-        self._attempt: Span | None = None
-        self._running = self._over = False
-        self._first_s: float | None = None
-        self._body_user = ""
-        self.asked = self.tenant = self.key = self.model = self.backend = self.code = ""
-        self.status = self.attempts = 0
-        self.stream: bool | None = None
-        self.usage: Usage | None = None
+        self._call: Call | None = call
+        self._reply: Reply = reply
+        self._method, self._path, self._headers = call.method, call.path, call.headers
         self.write = reply.write  # past us: an answer is written in many pieces
-        self._span = self._begun(parent) if sampled else None
-        self._context = self._placed(parent)
-        call.headers[TRACEPARENT] = self._context.header
         call.watched = self
         reply.listener = self
 
-    def _begun(self, parent: Context | None) -> Span | None:
-        tracer, route = self._watch.tracer, _route(self._call.path)
-        method = self._call.method.decode("latin-1")
-        told: dict[str, Value] = {names.METHOD: method, names.ROUTE: route}
-        return tracer.begin(f"{method} {route}", "server", parent, told) if tracer is not None else None
-
-    def _placed(self, parent: Context | None) -> Context:
-        """What the call's own work is a part of; where nothing is sampled, still one trace for all logs."""
-        if self._span is not None:
-            return self._span.context
-        trace_id = new_trace_id() if parent is None else parent.trace_id
-        return Context(trace_id=trace_id, span_id=new_span_id(), sampled=False)
+    def sample(self, parent: Context | None) -> None:
+        """It gets a span, of which all further work is a part."""
+        tracer = self._watch.tracer
+        if tracer is not None:
+            method, route = self._method.decode("latin-1"), _route(self._path)
+            told: dict[str, Value] = {names.METHOD: method, names.ROUTE: route}
+            self._span = tracer.begin(f"{method} {route}", "server", parent, told)
+            self._headers[TRACEPARENT] = self._span.context.header
 
     # --- the reply
-
-    @property
-    def listener(self) -> Listener | None:
-        """See `Reply`."""
-        return self._listener
-
-    @listener.setter
-    def listener(self, listener: Listener | None) -> None:
-        self._listener = listener
 
     def send(self, status: int, fields: Fields, body: bytes) -> None:
         """See `Reply`."""
@@ -166,19 +152,19 @@ class Watched:
 
     def client_gone(self) -> None:
         """See `Listener`."""
-        if self._listener is not None:
-            self._listener.client_gone()
+        if self.listener is not None:
+            self.listener.client_gone()
         self._finish("client_gone")
 
     def client_paused(self) -> None:
         """See `Listener`."""
-        if self._listener is not None:
-            self._listener.client_paused()
+        if self.listener is not None:
+            self.listener.client_paused()
 
     def client_resumed(self) -> None:
         """See `Listener`."""
-        if self._listener is not None:
-            self._listener.client_resumed()
+        if self.listener is not None:
+            self.listener.client_resumed()
 
     # --- whoever answers
 
@@ -188,7 +174,7 @@ class Watched:
         self.asked, self.stream = admitted.model, admitted.stream
         users = self._watch.users
         if users is not None:
-            self._body_user = users.hashed(key.tenant, body)
+            self._user = users.hashed(key.tenant, body)
 
     def runs(self) -> None:
         """The call is run at engines: its end will be told."""
@@ -236,27 +222,29 @@ class Watched:
         if self._over:
             return
         self._over = True
-        self._listener = self._call.watched = None
-        outcome = outcome or ("refused" if self.status >= 400 else "finished")
-        if self.status == 0:
-            self.status = GONE
-        watch = self._watch
+        watch, call = self._watch, self._call
+        self._took_s = watch.clock() - self._began
+        self.listener = self._call = None
+        if call is not None:
+            call.watched = None  # the body is not ours to hold, nor anything that refers to us
+        self._reply, self.write = NOWHERE, NOWHERE.write
+        self.outcome = outcome or ("refused" if self.status >= 400 else "finished")
         if watch.access is not None:
-            watch.access.add(self._line(outcome))
+            watch.access.add(self)
         if self._span is not None and watch.tracer is not None:
-            self._span.attributes |= self._told(outcome)
-            error = "" if outcome == "finished" else self.code or outcome
-            watch.tracer.end(self._span, error if self.status >= 500 or outcome != "refused" else "")
+            self._span.attributes |= self._told()
+            failed = self.status >= 500 or self.outcome not in ("finished", "refused")
+            watch.tracer.end(self._span, (self.code or self.outcome) if failed else "")
 
-    def _told(self, outcome: str) -> Mapping[str, Value]:
+    def _told(self) -> Mapping[str, Value]:
         told: dict[str, Value] = {
-            names.STATUS: self.status,
+            names.STATUS: self.status or GONE,
             names.REQUEST_ID: self._request_id,
             names.TENANT: self.tenant,
             names.REQUEST_MODEL: self.asked,
             names.RESPONSE_MODEL: self.model,
             names.BACKEND: self.backend,
-            names.OUTCOME: outcome,
+            names.OUTCOME: self.outcome,
         }
         found = {name: value for name, value in told.items() if value}
         if self.usage is not None:
@@ -268,24 +256,26 @@ class Watched:
         found = REQUEST_ID.search(self._fields)
         return found[1].decode() if found else ""
 
-    def _line(self, outcome: str) -> Finished:
-        call, context, usage = self._call, self._context, self.usage
-        found = HIT.search(self._fields) if b"cache-status" in self._fields else None
+    def line(self) -> Finished:
+        """See `Over`."""
+        usage, span = self.usage, self._span
+        context = span.context if span is not None else context_in(self._headers.get(TRACEPARENT))
+        found = HIT.search(self._fields)
         return Finished(
-            at_ns=self._began_ns,
-            took_s=self._watch.clock() - self._began,
-            method=call.method,
-            path=call.path,
-            agent=call.headers.get(b"user-agent", b""),
-            status=self.status,
-            outcome=self.code or outcome,
+            at_ns=time.time_ns() - int((self._watch.clock() - self._began) * 1e9),
+            took_s=self._took_s,
+            method=self._method,
+            path=self._path,
+            agent=self._headers.get(b"user-agent", b""),
+            status=self.status or GONE,
+            outcome=self.code or self.outcome,
             request=self._request_id,
-            trace=context.trace_id,
-            span=context.span_id,
-            sampled=context.sampled,
+            trace=context.trace_id if context is not None else "",
+            span=context.span_id if context is not None else "",
+            sampled=context is not None and context.sampled,
             tenant=self.tenant,
             key=self.key,
-            user=self._body_user,
+            user=self._user,
             asked=self.asked,
             model=self.model,
             backend=self.backend,
@@ -296,6 +286,30 @@ class Watched:
             input=usage.input if usage is not None else None,
             output=usage.output if usage is not None else None,
         )
+
+
+class _Nowhere:
+    """The reply of a call that is over."""
+
+    listener: Listener | None = None
+
+    def send(self, status: int, fields: Fields, body: bytes) -> None:
+        """See `Reply`."""
+
+    def start(self, status: int, fields: Fields) -> None:
+        """See `Reply`."""
+
+    def write(self, data: bytes) -> None:
+        """See `Reply`."""
+
+    def finish(self) -> None:
+        """See `Reply`."""
+
+    def abort(self) -> None:
+        """See `Reply`."""
+
+
+NOWHERE = _Nowhere()
 
 
 class _Error(msgspec.Struct):

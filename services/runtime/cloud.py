@@ -43,6 +43,7 @@ from services.router.health import Check
 from services.router.metrics import Metrics
 from services.runtime import backends, cloud_backups, configuration, functions, gauges
 from services.runtime.cloud_settings import CloudSettings, read_cloud_settings
+from services.runtime.logs import set_up_logs
 from services.runtime.probes import Probes
 from services.runtime.process import Process, utc_now
 from services.runtime.serving import RouterService, Surroundings
@@ -219,6 +220,7 @@ class DispatcherProcess:
         dispatcher = functions.dispatcher(process, recorder, metrics)
         pressure = functions.pressure_reporter(process, dispatcher)
         metrics.gauges |= gauges.queue(lambda: pressure.last) | gauges.usage(recorder)
+        metrics.gauges |= process.telemetry.gauges()
         metrics.gauges["breaker_state"] = gauges.breakers(process.pool, process.config)
         probes = await self._probe(process, dispatcher, metrics)
         cloud.stack.push_async_callback(lambda: dispatcher.stop(self._grace_s))
@@ -283,7 +285,9 @@ class Function:
         return await asyncio.shield(self._opening)
 
     async def _open(self) -> PushEndpoint:
-        cloud = Cloud(read_settings({"data_dir": "."}), read_cloud_settings(), self._name)
+        settings = read_settings({"data_dir": "."})
+        set_up_logs(settings.log_level, settings.log_format)
+        cloud = Cloud(settings, read_cloud_settings(), self._name)
         try:
             process = await cloud.open()
             guarded = functions.run_once(process).guard(self._handler(process, cloud))

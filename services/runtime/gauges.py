@@ -78,4 +78,4 @@ def queue(last: Callable[[], PressureReported | None]) -> dict[str, Gauge]:
 
 def usage(recorder: UsageRecorder) -> dict[str, Gauge]:
     """How the usage records fare."""
-    return {"usage_backlog": lambda: recorder.backlog, "usage_failing": lambda: recorder.failing}
+    return {"usage_backlog": lambda: recorder.backlog, "usage_failing": lambda: float(recorder.failing)}

@@ -101,15 +101,19 @@ class RouterService:
         self._router = self._make_router(surroundings)
         self._front = make_front(process.settings, self._router, self._budget)
         self._exposition = make_front(process.settings, Exposition(self._metrics), Budget(2**20))
-        metrics.gauges |= gauges.usage(recorder) | {
-            "in_flight": gauges.in_flight(lambda: self._exchanges.open, process.config),
-            "breaker_state": gauges.breakers(process.pool, process.config),
-            "connections": lambda: self._front.connections,
-            "held": lambda: self._budget.used,
-            "keyed_calls": lambda: self._runs.under_way,
-            "cached": lambda: self._cache.used,
-            "unreadable_requests": lambda: process.stores.requests.unreadable,
-        }
+        metrics.gauges |= (
+            gauges.usage(recorder)
+            | process.telemetry.gauges()
+            | {
+                "in_flight": gauges.in_flight(lambda: self._exchanges.open, process.config),
+                "breaker_state": gauges.breakers(process.pool, process.config),
+                "connections": lambda: self._front.connections,
+                "held": lambda: self._budget.used,
+                "keyed_calls": lambda: self._runs.under_way,
+                "cached": lambda: self._cache.used,
+                "unreadable_requests": lambda: process.stores.requests.unreadable,
+            }
+        )
 
     def _make_router(self, surroundings: Surroundings) -> Router:
         process, stores = self._process, self._process.stores

@@ -12,6 +12,7 @@ from events.words import Invalid, Record
 from services.delivery.handling import Handle
 from services.dispatcher.watch import RunWatch
 from services.embedded.workers import Workers
+from services.router.metrics import Gauge
 from services.router.watch import Watch
 from services.runtime.logs import in_json
 from services.runtime.settings import Settings
@@ -105,6 +106,11 @@ class Telemetry:
         if self.tracer is None and self.access is None:
             return None
         return RunWatch(self.tracer, self.access)
+
+    def gauges(self) -> dict[str, Gauge]:
+        """How the telling itself fares."""
+        access = self.access
+        return {} if access is None else {"log_dropped": lambda: access.dropped}
 
     def publisher(self, publisher: Publisher) -> Publisher:
         """The same, with spans where there is a tracer."""

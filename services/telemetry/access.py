@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from queue import SimpleQueue
 from threading import Thread
-from typing import BinaryIO
+from typing import BinaryIO, Protocol
 
 import msgspec
 
@@ -48,6 +48,17 @@ class Finished(msgspec.Struct, kw_only=True, gc=False):
     first_s: float | None = None
     input: int | None = None
     output: int | None = None
+
+    def line(self) -> "Finished":
+        """See `Over`."""
+        return self
+
+
+class Over(Protocol):
+    """A request that is over; its line is made later, and nothing about it changes until then."""
+
+    def line(self) -> Finished:
+        """What is to be written. Called by the thread that writes."""
 
 
 class HttpRequest(msgspec.Struct, rename="camel", omit_defaults=True):
@@ -190,13 +201,13 @@ class AccessLog:
         self.dropped = 0
         self._form = form
         self._out = out or sys.stderr.buffer
-        self._gathered: list[Finished] = []
+        self._gathered: list[Over] = []
         self._added = self._written = 0
-        self._batches: SimpleQueue[list[Finished] | None] = SimpleQueue()
+        self._batches: SimpleQueue[list[Over] | None] = SimpleQueue()
         self._thread = Thread(target=self._write, name="access log", daemon=True)
         self._thread.start()
 
-    def add(self, done: Finished) -> None:
+    def add(self, done: Over) -> None:
         """Takes a line; where too many wait already it is dropped, and counted."""
         if self._added - self._written >= MOST_WAITING:
             self.dropped += 1
@@ -214,7 +225,7 @@ class AccessLog:
     def _write(self) -> None:
         while (batch := self._batches.get()) is not None:
             try:
-                self._out.write(b"".join(map(self._form, batch)))
+                self._out.write(b"".join([self._form(done.line()) for done in batch]))
                 self._out.flush()
             except Exception:  # noqa: BLE001  (nobody reads any more; there is no place to say so)
                 self.dropped += len(batch)

@@ -143,7 +143,7 @@ class OtlpFigures:
         attributes = {name: value for name, value in told if value}
         value = sample.value
         if not isinstance(value, Counts):
-            return NumberDataPoint(attributes, self._began_ns, now_ns, value)
+            return NumberDataPoint(attributes, self._began_ns, now_ns, float(value))
         return HistogramDataPoint(
             attributes=attributes,
             start_time_unix_nano=self._began_ns,
