@@ -15,7 +15,6 @@ from events.words import Invalid
 from services.cli import figures, reference
 from services.router import openapi
 
-
 ROOT = Path(__file__).parents[2]
 
 
