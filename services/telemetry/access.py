@@ -223,13 +223,20 @@ class AccessLog:
             self._batches.put(gathered)
 
     def _write(self) -> None:
-        while (batch := self._batches.get()) is not None:
-            try:
-                self._out.write(b"".join([self._form(done.line()) for done in batch]))
-                self._out.flush()
-            except Exception:  # noqa: BLE001  (nobody reads any more; there is no place to say so)
-                self.dropped += len(batch)
-            self._written += len(batch)
+        while self._written_out(self._batches.get()):
+            pass  # nothing here holds what was written
+
+    def _written_out(self, batch: list[Over] | None) -> bool:
+        """Writes a batch; False where it is the end."""
+        if batch is None:
+            return False
+        try:
+            self._out.write(b"".join([self._form(done.line()) for done in batch]))
+            self._out.flush()
+        except Exception:  # noqa: BLE001  (nobody reads any more; there is no place to say so)
+            self.dropped += len(batch)
+        self._written += len(batch)
+        return True
 
     async def close(self) -> None:
         """Writes what is left, if somebody still reads."""

@@ -24,6 +24,8 @@ from services.router.idempotency.runs import Runs
 from services.router.metrics import Metrics
 from services.router.order import Deadlines
 from services.router.retries import Retries
+from services.router.router import Router
+from services.router.watch import Watch
 from services.usage.recorder import Lingers, UsageRecorder
 from services.wire.errors import render_refusal
 from tests.support import client
@@ -114,6 +116,10 @@ class Routed:
             return await connection.response()
 
 
+async def nothing(*_: object) -> None:
+    """An application without an endpoint."""
+
+
 @asynccontextmanager
 async def routed(
     *engines: str,
@@ -125,9 +131,10 @@ async def routed(
     cache_wait_s: float = PATIENCE_S,
     keyed: StoredRuns | None = None,
     config: Config | None = None,
+    watch: Watch | None = None,
 ) -> AsyncIterator[Routed]:
     """A router for the model of some engines, with one key; with a cache if there is one `stored`, and runs
-    if calls are `keyed`. `config`: instead of the engines.
+    if calls are `keyed`. `config`: instead of the engines. `watch` sees every call first.
     """
     tap, key, keys, held = Tap(), mint(), StoredKeys(), Budget(budget)
     await keys.makes(key)
@@ -144,7 +151,8 @@ async def routed(
     cache = await stored.router_cache(recorder, tap, config, held, cache_wait_s) if stored else None
     runs = keyed.router_runs(held, exchanges.metrics) if keyed else None
     chat = Chat(Gate(keys.ring(), now), lambda: config, lambda: pool, exchanges, cache, runs=runs)
-    front = make_front(chat, render_refusal=render_refusal, limits=limits, budget=held)
+    router = Router({CHAT.encode(): chat}, nothing, watch)
+    front = make_front(router if watch else chat, render_refusal=render_refusal, limits=limits, budget=held)
     port = await front.listen("127.0.0.1", 0)
     try:
         yield Routed(
