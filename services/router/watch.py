@@ -98,7 +98,7 @@ class Watched:
     _span: Span | None = None
     _attempt: Span | None = None
     _first_s: float | None = None
-    _running = _over = False
+    _ran = _running = _replied = _over = False
     _took_s = 0.0
 
     def __init__(self, watch: Watch, call: Call, reply: Reply) -> None:
@@ -125,11 +125,12 @@ class Watched:
     def send(self, status: int, fields: Fields, body: bytes) -> None:
         """See `Reply`."""
         self.status, self._fields = status, fields
-        if status >= 400 and not self._running:
+        self._replied = True
+        if status >= 400 and not self._ran:  # of an engine's refusal, the code is the engine's word
             self.code = _code_in(body)
         self._reply.send(status, fields, body)
         if not self._running:
-            self._finish("")
+            self._finish(self.outcome)
 
     def start(self, status: int, fields: Fields) -> None:
         """See `Reply`."""
@@ -138,15 +139,17 @@ class Watched:
 
     def finish(self) -> None:
         """See `Reply`."""
+        self._replied = True
         self._reply.finish()
         if not self._running:
-            self._finish("")
+            self._finish(self.outcome)
 
     def abort(self) -> None:
         """See `Reply`."""
+        self._replied = True
         self._reply.abort()
         if not self._running:
-            self._finish("aborted")
+            self._finish(self.outcome or "aborted")
 
     # --- the connection
 
@@ -154,7 +157,7 @@ class Watched:
         """See `Listener`."""
         if self.listener is not None:
             self.listener.client_gone()
-        self._finish("client_gone")
+        self._finish(self.outcome or "client_gone")
 
     def client_paused(self) -> None:
         """See `Listener`."""
@@ -178,7 +181,7 @@ class Watched:
 
     def runs(self) -> None:
         """The call is run at engines: its end will be told."""
-        self._running = True
+        self._ran = self._running = True
 
     def attempt(self, order: Order, replica: Replica) -> Order:
         """An attempt begins; the order as it is then carried out. One that still runs was in vain."""
@@ -214,7 +217,9 @@ class Watched:
         if self._attempt is not None:
             self._attempt.attributes |= _used(usage, first_s)
         self.attempt_ended("" if outcome == "finished" else outcome)
-        self._finish(outcome)
+        self.outcome, self._running = outcome, False
+        if self._replied:  # else the answer is still on its way, through whoever keeps it first
+            self._finish(outcome)
 
     # --- the end
 

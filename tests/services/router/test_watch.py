@@ -154,6 +154,22 @@ async def test_a_queued_request_is_a_line_where_it_ran(
     assert TRACE == ran["logging.googleapis.com/trace"]
 
 
+async def test_an_answer_that_is_kept_before_it_is_given_is_given_and_a_line(
+    tmp_path: Path, engine: Upstream, capfd: pytest.CaptureFixture[str]
+) -> None:
+    engine.will(answers(completion("Hello.")))
+    told = []
+
+    async def use(platform: Running) -> None:
+        body = json.dumps({"model": MODEL, "input": "Hi.", "store": True}).encode()
+        told.append(await platform.call("POST", "/v1/responses", body))
+
+    ended = await line(tmp_path, engine, capfd, use)
+
+    assert (200, "completed") == (told[0].status, told[0].json["status"])
+    assert (200, "finished", MODEL) == (ended["httpRequest"]["status"], ended["outcome"], ended["model"])
+
+
 @pytest.mark.parametrize(
     ("settings", "count"),
     [({"log_format": "text"}, 0), ({"access_log": "off"}, 0), ({"log_format": "json"}, 1)],
