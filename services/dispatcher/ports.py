@@ -10,6 +10,7 @@ from events.config import Config
 from events.journal import Entry
 from events.requests import LARGEST_BODY, RequestDocument, Versioned
 from events.words import Lane, Usage
+from services.dispatcher.watch import RunWatch
 from services.pool.pool import Pool
 from services.requests.waiters import Waiters
 from services.usage.recorder import UsageRecorder
@@ -95,8 +96,8 @@ class Sealer(Protocol):
 class Metrics(Protocol):
     """What is counted for whoever asks how it goes."""
 
-    def ended(
-        self, model: str, outcome: str, usage: Usage, duration_s: float, first_byte_s: float | None
+    def attempted(
+        self, model: str, backend: str, path: str, outcome: str, usage: Usage, duration_s: float
     ) -> None:
         """An attempt ended."""
 
@@ -140,7 +141,8 @@ async def _stays(tenant: str) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ports:
-    """All of it. `owner` names this process in claims; `waiters` are those it rings for. `may_leave`: whether
+    """All of it. `owner` names this process in claims; `waiters` are those it rings for, `watch` notes
+    what becomes of each run. `may_leave`: whether
     a tenant's prompts may leave the VPC.
     """
 
@@ -158,4 +160,5 @@ class Ports:
     waiters: Waiters = field(default_factory=Waiters)
     metrics: Metrics | None = None
     keyed_calls: Expiring | None = None
+    watch: RunWatch | None = None
     may_leave: Callable[[str], Awaitable[bool]] = _stays

@@ -41,6 +41,7 @@ class Run:
         self._started: Started | None = None
         self._streaming: Streaming | None = None
         self.completed: Completed | None = None  # what is recorded of its end
+        self._watched = ports.watch.begin(claimed.document) if ports.watch is not None else None
 
     @property
     def _document(self) -> RequestDocument:
@@ -58,6 +59,13 @@ class Run:
 
     async def run(self) -> None:
         """To the end, whatever it is."""
+        try:
+            await self._run()
+        finally:
+            if self._watched is not None:
+                self._watched.ended(self._document.state, self.completed)
+
+    async def _run(self) -> None:
         tasks = [asyncio.create_task(one) for one in (self._work(), self._hold.keep(), self._report())]
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -130,7 +138,9 @@ class Run:
             problem = server_problem(f"{document.model} has no engine right now.", "engine_unavailable")
             return Judgement(outcome="engine_error", problem=problem, again="free")
         fields = field("x-penstock-attempt", self._attempt)
-        if document.traceparent:
+        if self._watched is not None:
+            fields += self._watched.calls(place, config.backends[place.backend], picked.replica)
+        elif document.traceparent:
             fields += field("traceparent", document.traceparent)
         self._start(prepared.admitted, place)
         payload = for_engine(prepared.body, prepared.admitted, place.served_as)

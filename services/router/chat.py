@@ -109,6 +109,8 @@ class Chat:
         if isinstance(verdict, Refusal):
             self._refuse(verdict, reply)
             return
+        if call.watched is not None:
+            call.watched.admitted(key, verdict, call.body)
         wish = call.headers.get(COLD)
         if wish is not None and self._door is not None:
             refusal = self._door.judge(wish, verdict, self._endpoint)
@@ -142,16 +144,22 @@ class Chat:
         patience = None if door is None else door.patience(key, admitted, call, reply, places, self._path)
         way = Way(self._pool(), places, ordered, prefix, patience)
         if way.begin():
-            self._exchanges.begin(way, reply, tape)
+            self._exchanges.begin(way, reply, tape, call.watched)
         else:
-            self._no_engine(way, admitted, places, reply, tape)
+            self._no_engine(way, admitted, places, call, reply, tape)
 
     def _no_engine(
-        self, way: Way, admitted: Admitted, places: Sequence[Place], reply: Reply, tape: Tape | None
+        self,
+        way: Way,
+        admitted: Admitted,
+        places: Sequence[Place],
+        call: Call,
+        reply: Reply,
+        tape: Tape | None,
     ) -> None:
         patience = way.patience
         if patience is not None and patience.hold:
-            self._exchanges.hold(way, reply, tape)
+            self._exchanges.hold(way, reply, tape, call.watched)
         elif patience is not None and patience.enqueue is not None:
             patience.enqueue()
         elif self._door is not None:

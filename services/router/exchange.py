@@ -13,6 +13,7 @@ from services.pool.pool import Pool
 from services.router.attempt import Attempt
 from services.router.order import CONNECT_TIMEOUT
 from services.router.tape import Tape
+from services.router.watch import Watched
 from services.router.way import Way
 from services.wire.errors import error_body, error_event, error_fields
 from services.wire.fields import JSON, Fields
@@ -37,10 +38,12 @@ class Exchange:
 
     __slots__ = (
         "_all", "_attempt", "_began", "_failure", "_kept_alive_at", "_number", "_order", "_over", "_paused",
-        "_pausing", "_relayed", "_replied", "_reply", "_tape", "held", "way",
+        "_pausing", "_relayed", "_replied", "_reply", "_tape", "_watched", "held", "way",
     )  # fmt: skip
 
-    def __init__(self, exchanges: "Exchanges", way: Way, reply: Reply, tape: Tape | None) -> None:
+    def __init__(
+        self, exchanges: "Exchanges", way: Way, reply: Reply, tape: Tape | None, watched: Watched | None
+    ) -> None:
         self._all = exchanges
         self.way = way
         self._order = way.order
@@ -55,13 +58,27 @@ class Exchange:
         self._over = False
         self.held = 0  # bytes that count against the budget while it waits for an engine
         self._number = 1
-        self._attempt = Attempt(exchanges, way.order, self, 1)
+        self._watched = watched
+        if watched is not None:
+            watched.runs()
+        self._attempt = self._new_attempt()
         self._began = self._attempt.began
+
+    @property
+    def model(self) -> str:
+        """The model it is at."""
+        return self._order.model
 
     @property
     def place(self) -> tuple[str, str]:
         """The backend, and the base URL of the replica that is called; "" while there is none."""
         return self._order.backend, self.way.replica.url if self.way.picked else ""
+
+    def _new_attempt(self) -> Attempt:
+        order = self._order
+        if self._watched is not None and self.way.picked is not None:
+            order = self._watched.attempt(order, self.way.replica)
+        return Attempt(self._all, order, self, self._number)
 
     def begin(self) -> None:
         """Calls the engine."""
@@ -126,7 +143,7 @@ class Exchange:
         if self._tape is not None and order.model != self._order.model:
             self._tape.end("engine_error", self._attempt)
             self._tape = None
-        self._attempt = Attempt(self._all, self._order, self, self._number)
+        self._attempt = self._new_attempt()
 
     def stale(self) -> None:
         """See `Caller`: the next attempt has an id of its own, in case the engine did see this one."""
@@ -160,6 +177,8 @@ class Exchange:
     def _next_attempt(self, outcome: Outcome, pause_s: float = 0.0) -> None:
         self._all.metrics.retried(self._order.model, outcome)
         self._attempt.end(outcome, self._all.clock(), billed=False)
+        if self._watched is not None:
+            self._watched.attempt_ended(outcome)
         if self._number == 1:
             self._all.retrying += 1
         self._number += 1
@@ -309,7 +328,7 @@ class Exchange:
 
     # --- the end
 
-    def _end(self, outcome: Outcome, counted_as: str = "") -> None:
+    def _end(self, outcome: Outcome) -> None:
         """The one end, whatever happened."""
         self._over = True
         attempt, every, now = self._attempt, self._all, self._all.clock()
@@ -323,8 +342,12 @@ class Exchange:
             self._tape.end(outcome, attempt)
         attempt.end(outcome, now, billed=self._relayed or outcome == "client_gone")
         every.open.discard(self)
-        first_s = attempt.first_at - self._began if attempt.first_at else None
+        order, took_s = self._order, now - self._began
+        first_s = attempt.first_at - self._began if attempt.first_at and order.stream else None
         if first_s is not None and attempt.stream is not None:
             self.way.replica.began_after(attempt.first_at - attempt.began)
-        counted_as = counted_as or outcome
-        every.metrics.ended(self._order.model, counted_as, attempt.usage, now - self._began, first_s)
+        every.metrics.ended(
+            order.model, outcome, attempt.usage, took_s, first_s, backend=order.backend, path=order.path
+        )
+        if self._watched is not None:
+            self._watched.ended(order, outcome, attempt.usage, first_s)

@@ -12,6 +12,7 @@ from services.router.metrics import Metrics
 from services.router.order import Deadlines
 from services.router.retries import Retries
 from services.router.tape import Tape
+from services.router.watch import Watched
 from services.router.way import Way
 from services.usage.recorder import UsageRecorder
 
@@ -50,19 +51,19 @@ class Exchanges:
         self.open: set[Exchange] = set()
         self._ticker: asyncio.TimerHandle | None = None
 
-    def begin(self, way: Way, reply: Reply, tape: Tape | None = None) -> None:
+    def begin(self, way: Way, reply: Reply, tape: Tape | None = None, watched: Watched | None = None) -> None:
         """Starts the first attempt, where the way has begun; the reply is answered in every case. What the
-        client gets is noted on the `tape`.
+        client gets is noted on the `tape`, what becomes of the call by who watched it.
         """
-        self._opened(way, reply, tape).begin()
+        self._opened(way, reply, tape, watched).begin()
 
-    def hold(self, way: Way, reply: Reply, tape: Tape | None = None) -> None:
+    def hold(self, way: Way, reply: Reply, tape: Tape | None = None, watched: Watched | None = None) -> None:
         """The same where no engine can be reached, and the request waits for one."""
         way.wait()
-        self._opened(way, reply, tape).hold()
+        self._opened(way, reply, tape, watched).hold()
 
-    def _opened(self, way: Way, reply: Reply, tape: Tape | None) -> Exchange:
-        exchange = Exchange(self, way, reply, tape)
+    def _opened(self, way: Way, reply: Reply, tape: Tape | None, watched: Watched | None) -> Exchange:
+        exchange = Exchange(self, way, reply, tape, watched)
         self.open.add(exchange)
         reply.listener = exchange
         return exchange

@@ -100,6 +100,7 @@ def dispatcher(process: Process, recorder: UsageRecorder, metrics: Metrics | Non
         pace=process.pace(),
         waiters=process.waiters,
         metrics=metrics,
+        watch=process.telemetry.watch_runs(),
         may_leave=may_leave,
     )
     return Dispatcher(ports, Random(secrets.randbits(64)))  # noqa: S311  (spreads claims, guards nothing)

@@ -15,6 +15,7 @@ from services.requests.waiters import Waiters
 from services.router.order import Deadlines
 from services.runtime.settings import Settings
 from services.runtime.stores import Stores
+from services.runtime.telemetry import SILENT, Telemetry
 from services.usage.apart import StartsApart
 from services.usage.recorder import REFUSE, SERVE, Lingers, UsageRecorder
 
@@ -42,6 +43,7 @@ class Process:
     lingers: Lingers = LOCAL_LINGERS
     cancel_check_s: float = 1.0
     waiters: Waiters = field(default_factory=Waiters)
+    telemetry: Telemetry = SILENT
     now: Callable[[], datetime] = utc_now
 
     @property

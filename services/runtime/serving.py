@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from starlette.routing import BaseRoute
@@ -47,6 +47,7 @@ from services.router.responses.kept import KeptResponses
 from services.router.retries import Retries
 from services.router.router import Router
 from services.router.routes import Routes
+from services.runtime import gauges
 from services.runtime.listening import make_front, take_port, url_at
 from services.runtime.process import Process
 from services.usage.recorder import UsageRecorder
@@ -71,20 +72,21 @@ class Surroundings:
 
 
 class RouterService:
-    """`listen` once, `start` once, `drain` once, `close` once. `gauges` are further figures
-    to show, `checks` what else must hold before it is ready."""
+    """`listen` once, `start` once, `drain` once, `close` once. `metrics` may show further figures;
+    `checks` are what else must hold before it is ready.
+    """
 
     def __init__(
         self,
         process: Process,
         recorder: UsageRecorder,
         surroundings: Surroundings,
-        gauges: dict[str, Callable[[], float]],
+        metrics: Metrics,
         checks: dict[str, Check] | None = None,
     ) -> None:
         self.url = self.metrics_url = ""
         self._process = process
-        self._metrics = Metrics(gauges)
+        self._metrics = metrics
         self._budget = Budget(process.settings.max_held_bytes)
         self._cold = ColdRoom(process.pool, process.config, self._budget, time.monotonic)
         self._exchanges = Exchanges(
@@ -103,14 +105,19 @@ class RouterService:
         self._router = self._make_router(surroundings)
         self._front = make_front(process.settings, self._router, self._budget)
         self._exposition = make_front(process.settings, Exposition(self._metrics), Budget(2**20))
-        gauges.update(
-            in_flight=lambda: len(self._exchanges.open),
-            connections=lambda: self._front.connections,
-            held_bytes=lambda: self._budget.used,
-            keyed_calls=lambda: self._runs.under_way,
-            cold_waiting=lambda: self._cold.waiting,
-            cached_bytes=lambda: self._cache.used,
-            unreadable_requests=lambda: process.stores.requests.unreadable,
+        metrics.gauges |= (
+            gauges.usage(recorder)
+            | process.telemetry.gauges()
+            | {
+                "in_flight": gauges.in_flight(lambda: self._exchanges.open, process.config),
+                "breaker_state": gauges.breakers(process.pool, process.config),
+                "connections": lambda: self._front.connections,
+                "held": lambda: self._budget.used,
+                "cold_waiting": lambda: self._cold.waiting,
+                "keyed_calls": lambda: self._runs.under_way,
+                "cached": lambda: self._cache.used,
+                "unreadable_requests": lambda: process.stores.requests.unreadable,
+            }
         )
 
     def _make_router(self, surroundings: Surroundings) -> Router:
@@ -160,7 +167,8 @@ class RouterService:
         hot: dict[bytes, Endpoint] = {
             path.encode(): Chat(*shared, endpoint, self._runs, door) for path, endpoint in ENDPOINTS.items()
         }
-        router = Router(hot, application(beside))
+        watch = process.telemetry.watch(process.config, stores.sealer)
+        router = Router(hot, application(beside), watch)
         hot[RESPONSES.encode()] = Responses(kept, router.bridge, *shared, self._runs, door)
         return router
 

@@ -72,6 +72,20 @@ class Settings(Record):
     log_level: Annotated[
         str, Meta(description="What is logged: `debug`, `info`, `warning`, `error` or `critical`.")
     ] = "warning"
+    log_format: Annotated[
+        Literal["text", "json"] | None,
+        Meta(
+            description="How it is logged: `text` for people, `json` for Cloud Logging. Unset: `json` where "
+            "`GOOGLE_CLOUD_PROJECT` is set, else `text`."
+        ),
+    ] = None
+    access_log: Annotated[
+        Literal["on", "off"] | None,
+        Meta(
+            description="Whether every finished request is logged, a line each, without its content. Unset: "
+            "where logs are JSON."
+        ),
+    ] = None
 
     front: Annotated[
         Literal["own", "uvicorn"],

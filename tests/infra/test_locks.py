@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 LOCKS = Path(__file__).parents[2] / "infra" / "locks"
-NAMES = ("base", "test", "dev", "all", "cloud", "console", "fuzz")
+NAMES = ("base", "test", "dev", "all", "cloud", "console", "otel", "fuzz")
 
 REQUIREMENT = re.compile(
     r"(?P<pin>[a-z0-9]+(?:[._-][a-z0-9]+)*==[^\s;]+)(?: ; [^\\\n]+)?"  # name, version, marker

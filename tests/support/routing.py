@@ -27,7 +27,9 @@ from services.router.idempotency.runs import Runs
 from services.router.metrics import Metrics
 from services.router.order import Deadlines
 from services.router.retries import Retries
+from services.router.router import Router
 from services.router.routes import Routes
+from services.router.watch import Watch
 from services.usage.recorder import Lingers, UsageRecorder
 from services.wire.errors import render_refusal
 from tests.support import client
@@ -119,6 +121,10 @@ class Routed:
             return await connection.response()
 
 
+async def nothing(*_: object) -> None:
+    """An application without an endpoint."""
+
+
 @asynccontextmanager
 async def routed(
     *engines: str,
@@ -131,9 +137,10 @@ async def routed(
     keyed: StoredRuns | None = None,
     config: Config | None = None,
     outside: Outside | None = None,
+    watch: Watch | None = None,
 ) -> AsyncIterator[Routed]:
     """A router for the model of some engines, which take turns, with one key; with a cache if there is one
-    `stored`, and runs if calls are `keyed`. `config`: instead of the engines.
+    `stored`, and runs if calls are `keyed`. `config`: instead of the engines. `watch` sees every call first.
     """
     tap, key, keys, held = Tap(), mint(), StoredKeys(), Budget(budget)
     await keys.makes(key)
@@ -153,7 +160,8 @@ async def routed(
     door = ColdDoor(room, lambda: config)
     gate, routes = Gate(keys.ring(), now), Routes(config=lambda: config, waits=pool.waits)
     chat = Chat(gate, lambda: config, lambda: pool, exchanges, cache, routes, runs=runs, door=door)
-    front = make_front(chat, render_refusal=render_refusal, limits=limits, budget=held)
+    router = Router({CHAT.encode(): chat}, nothing, watch)
+    front = make_front(router if watch else chat, render_refusal=render_refusal, limits=limits, budget=held)
     port = await front.listen("127.0.0.1", 0)
     try:
         yield Routed(

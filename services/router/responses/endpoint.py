@@ -61,6 +61,7 @@ class Responses(Chat):
         else:
             told = ResponseReply(reply, asked.response)
         chat = Call(call.method, call.target, call.headers, asked.body, call.version, call.keep_alive)
+        chat.watched = call.watched
         super()._serve(key, chat, told)
 
     def _stored(self, key: ApiKey, asked: Asked, call: Call, reply: Reply) -> ResponseReply | None:
