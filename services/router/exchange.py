@@ -328,7 +328,7 @@ class Exchange:
 
     # --- the end
 
-    def _end(self, outcome: Outcome) -> None:
+    def _end(self, outcome: Outcome, counted_as: str = "") -> None:
         """The one end, whatever happened."""
         self._over = True
         attempt, every, now = self._attempt, self._all, self._all.clock()
@@ -342,12 +342,12 @@ class Exchange:
             self._tape.end(outcome, attempt)
         attempt.end(outcome, now, billed=self._relayed or outcome == "client_gone")
         every.open.discard(self)
-        order, took_s = self._order, now - self._began
+        order, took_s, counted_as = self._order, now - self._began, counted_as or outcome
         first_s = attempt.first_at - self._began if attempt.first_at and order.stream else None
         if first_s is not None and attempt.stream is not None:
             self.way.replica.began_after(attempt.first_at - attempt.began)
         every.metrics.ended(
-            order.model, outcome, attempt.usage, took_s, first_s, backend=order.backend, path=order.path
+            order.model, counted_as, attempt.usage, took_s, first_s, backend=order.backend, path=order.path
         )
         if self._watched is not None:
-            self._watched.ended(order, outcome, attempt.usage, first_s)
+            self._watched.ended(order, counted_as, attempt.usage, first_s)

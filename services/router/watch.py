@@ -9,7 +9,6 @@ import msgspec
 from msgspec.structs import replace
 
 from events.config import Config
-from events.usage import Outcome
 from events.words import ApiKey, Usage
 from functions.request.admission import Admitted
 from services.front.call import Call, Listener, Reply
@@ -211,7 +210,7 @@ class Watched:
             self._attempt = None
             tracer.end(span, error)
 
-    def ended(self, order: Order, outcome: Outcome, usage: Usage, first_s: float | None) -> None:
+    def ended(self, order: Order, outcome: str, usage: Usage, first_s: float | None) -> None:
         """All attempts are over. `first_s`: from the beginning to the first part of the answer."""
         self.model, self.backend, self.usage, self._first_s = order.model, order.backend, usage, first_s
         if self._attempt is not None:
