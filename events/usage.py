@@ -10,6 +10,7 @@ Outcome = Literal[
     "finished",       # the engine gave a whole answer
     "client_gone",    # the caller left; the engine was told to stop
     "cancelled",      # the caller cancelled a queued request
+    "blocked",        # the guard ended it
     "engine_error",   # the engine answered with an error
     "engine_died",    # the engine broke off
     "deadline",       # one of our deadlines passed

@@ -8,6 +8,9 @@ from msgspec.structs import replace
 from events.usage import Outcome
 from events.words import Problem, Record, Usage, server_problem
 from services.dispatcher.engine_call import EngineAnswer
+from services.guarding.asking import unchecked
+from services.guarding.guard import Watching
+from services.guarding.texts import sift
 from services.pool.engine_errors import refusal_of
 from services.pool.flight import Failure
 from services.pool.sse import estimate_output, read_answer
@@ -90,3 +93,15 @@ def told_as_response(judgement: Judgement, response: Response) -> Judgement:
     except ValueError:
         problem = server_problem("The engine's answer is no chat completion.", "engine_error")
         return Judgement(outcome="engine_error", usage=judgement.usage, problem=problem, again="counted")
+
+
+def released(judgement: Judgement, watching: Watching | None) -> Judgement:
+    """With what a guard lets out of the answer. One it fails on is made again: it is kept nowhere."""
+    if watching is None or judgement.body is None:
+        return judgement
+    try:
+        body, _ = sift(judgement.body, watching)
+    except Exception as error:  # noqa: BLE001  (whatever it is: what was not read is not told)
+        problem = unchecked(error).problem
+        return Judgement(outcome="blocked", usage=judgement.usage, problem=problem, again="counted")
+    return replace(judgement, body=body)

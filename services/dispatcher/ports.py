@@ -11,6 +11,7 @@ from events.journal import Entry
 from events.requests import LARGEST_BODY, RequestDocument, Versioned
 from events.words import Lane, Usage
 from services.dispatcher.watch import RunWatch
+from services.guarding.guard import Guard
 from services.pool.pool import Pool
 from services.requests.waiters import Waiters
 from services.usage.recorder import UsageRecorder
@@ -142,8 +143,8 @@ async def _stays(tenant: str) -> bool:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ports:
     """All of it. `owner` names this process in claims; `waiters` are those it rings for, `watch` notes
-    what becomes of each run. `may_leave`: whether
-    a tenant's prompts may leave the VPC.
+    what becomes of each run. `may_leave`: whether a tenant's prompts may leave the VPC. `guard`: who judges
+    prompts and watches answers; None: nobody.
     """
 
     requests: Requests
@@ -162,3 +163,4 @@ class Ports:
     keyed_calls: Expiring | None = None
     watch: RunWatch | None = None
     may_leave: Callable[[str], Awaitable[bool]] = _stays
+    guard: Guard | None = None

@@ -9,7 +9,7 @@ from functions.request.admission import Admitted
 from functions.request.endpoints import ENDPOINTS
 from services.responses.names import response_id
 from services.responses.told import Response
-from services.responses.translation import admit_as_chat, translate
+from services.responses.translation import AS_CHATS, admit_as_chat, translate
 
 
 class Prepared(msgspec.Struct, frozen=True):
@@ -21,6 +21,11 @@ class Prepared(msgspec.Struct, frozen=True):
     body: bytes
     admitted: Admitted
     response: Response | None = None
+
+    def blame(self, refusal: Refusal) -> Refusal:
+        """A refusal that blames the prompt, under the name its caller gave it."""
+        endpoint = ENDPOINTS[self.path] if self.response is None else AS_CHATS
+        return endpoint.blame(refusal)
 
 
 def prepare(document: RequestDocument, body: bytes, config: Config) -> Prepared | Refusal:

@@ -16,10 +16,12 @@ from functions.request.lifecycle import expired_problem, finish, release
 from functions.routing.policy import Ask, choose
 from services.dispatcher.engine_call import EngineCall
 from services.dispatcher.hold import Hold
-from services.dispatcher.judgement import Judgement, judge, told_as_response
+from services.dispatcher.judgement import Again, Judgement, judge, released, told_as_response
 from services.dispatcher.ports import Ports
 from services.dispatcher.prepared import Prepared, prepare
 from services.dispatcher.streaming import Streaming
+from services.guarding.asking import judged
+from services.guarding.guard import Allowed, Prompt, Watching
 from services.pool.wire import for_engine
 from services.requests.outbox import pay
 from services.wire.errors import error_body
@@ -111,13 +113,26 @@ class Run:
         prepared = prepare(self._document, body, self._ports.config())
         if isinstance(prepared, Refusal):  # the configuration changed since it was taken
             return Judgement(outcome="engine_error", problem=prepared.problem)
+        said = await self._judged(prepared)
+        if isinstance(said, Refusal):
+            again: Again = "no" if said.status == 400 else "free"
+            return Judgement(outcome="blocked", problem=prepared.blame(said).problem, again=again)
         left_s = (self._document.deadline_at - self._ports.now()).total_seconds()
         if left_s <= 0:
             return self._timed_out()
         try:
-            return await self._call_engine(prepared, min(self._ports.pace.total_s, left_s))
+            return await self._call_engine(prepared, said.watch, min(self._ports.pace.total_s, left_s))
         except TimeoutError:
             return self._timed_out()
+
+    async def _judged(self, prepared: Prepared) -> Allowed | Refusal:
+        """The guard's verdict; it is asked here, where requests of every way in come by."""
+        guard, document = self._ports.guard, self._document
+        if guard is None:
+            return Allowed()
+        model = prepared.admitted.model
+        prompt = Prompt(tenant=document.tenant, model=model, endpoint=prepared.path, body=prepared.body)
+        return await judged(guard, prompt)
 
     async def _prompt(self) -> bytes:
         document = self._document
@@ -126,7 +141,7 @@ class Run:
             raise Invalid(f"The prompt of {document.id} is gone.")
         return await self._ports.sealer.open(document.tenant, "prompt", document.body_id, sealed)
 
-    async def _call_engine(self, prepared: Prepared, total_s: float) -> Judgement:
+    async def _call_engine(self, prepared: Prepared, watching: Watching | None, total_s: float) -> Judgement:
         document, config, pool = self._document, self._ports.config(), self._ports.pool()
         place = self._place(config, prepared.admitted)
         if not isinstance(place, Refusal) and config.backends[place.backend].leaves:
@@ -149,10 +164,10 @@ class Run:
         total_s = min(total_s, own.total_s or total_s)
         asked = (picked.replica, prepared.path, fields, payload)
         if document.streamed and prepared.response is not None:
-            self._streaming = Streaming(document, prepared.response, self._ports, self._hold.insist)
+            self._streaming = Streaming(document, prepared.response, self._ports, self._hold.insist, watching)
             return await self._streaming.run(*asked, connect_s=connect_s, total_s=total_s)
         result = await EngineCall().run(*asked, connect_s=connect_s, total_s=total_s)
-        judgement = judge(result, document.model, self._ports.pace.answer_bytes)
+        judgement = released(judge(result, document.model, self._ports.pace.answer_bytes), watching)
         return told_as_response(judgement, prepared.response) if prepared.response else judgement
 
     def _place(self, config: Config, admitted: Admitted) -> Place | Refusal:

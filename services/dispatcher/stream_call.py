@@ -29,6 +29,10 @@ class StreamCall(EngineCall):
         """Ends it."""
         self._settle(failure)
 
+    def end(self) -> None:
+        """Hangs up: what was told is the whole answer."""
+        self._settle(EngineAnswer(self._status, self._headers, b""))
+
     def responded(self, status: int, headers: Headers) -> None:
         """See `Receiver`."""
         super().responded(status, headers)

@@ -2,17 +2,21 @@
 
 import asyncio
 from collections.abc import Coroutine
+from functools import partial
 from typing import Any
 
 import msgspec
 
 from events.requests import RequestDocument
-from events.words import server_problem
+from events.words import Problem, server_problem
 from services.dispatcher.engine_call import EngineAnswer
 from services.dispatcher.journalling import Insist, Journalling
 from services.dispatcher.judgement import Judgement, judge, too_large
 from services.dispatcher.ports import Ports
 from services.dispatcher.stream_call import StreamCall
+from services.guarding.asking import unchecked
+from services.guarding.guard import Watching
+from services.guarding.sieve import Sieve
 from services.pool.flight import Failure
 from services.pool.replica import Replica
 from services.responses.stream import ResponseStream
@@ -24,13 +28,22 @@ MUCH = 2**20  # bytes that wait to be journalled; the engine feels it
 class Streaming:
     """`run` once. `tokens`: what the engine has said so far, by our own count."""
 
-    def __init__(self, document: RequestDocument, response: Response, ports: Ports, insist: Insist) -> None:
+    def __init__(
+        self,
+        document: RequestDocument,
+        response: Response,
+        ports: Ports,
+        insist: Insist,
+        watching: Watching | None = None,
+    ) -> None:
         self._document = document
         self._response = response
         self._ports = ports
         self._journal = Journalling(document, ports, insist)
         self._told = ResponseStream(response, ends=False)
-        self._call = StreamCall(self._take)
+        self._sieve = None if watching is None else Sieve(watching)
+        self._unchecked: Problem | None = None  # why the guard could not read it
+        self._call = StreamCall(self._take if self._sieve is None else partial(self._sift, self._sieve))
 
     @property
     def tokens(self) -> int:
@@ -46,6 +59,8 @@ class Streaming:
             self._call.run(replica, path, fields, body, connect_s=connect_s, total_s=total_s)
         )
         model, limit = self._document.model, self._ports.pace.answer_bytes
+        if self._unchecked is not None:
+            return Judgement(outcome="blocked", problem=self._unchecked, again="counted")
         if isinstance(result, Failure) or result.status != 200:
             return judge(result, model, limit)
         if self._told.response.status == "failed":  # it streamed what is no chat completion
@@ -76,6 +91,22 @@ class Streaming:
             self._journal.stop()
             calling.cancel()
             await asyncio.gather(calling, return_exceptions=True)
+
+    def _sift(self, sieve: Sieve, events: bytes) -> None:
+        """Takes what a guard lets out."""
+        try:
+            events = sieve.feed(events)
+        except Exception as error:  # noqa: BLE001  (whatever it is: what was not read is not told)
+            sieve.over = True
+            self._unchecked = unchecked(error).problem
+            self._call.give_up(Failure(kind="protocol", message="its answer cannot be checked"))
+            return
+        if events:
+            self._take(events)
+        if sieve.cut:
+            self._call.end()
+        elif sieve.held > self._ports.pace.answer_bytes:
+            self._call.give_up(Failure(kind="large", message=f"its answer has more than {sieve.held} bytes"))
 
     def _take(self, events: bytes) -> None:
         self._journal.add(self._told.feed(events))

@@ -13,6 +13,7 @@ from functions.request.prefix import of_name
 from functions.routing.cold import cold_refusal
 from functions.routing.explained import by, route_item
 from services.front.call import Call, Reply
+from services.guarding.guard import Allowed, Prompt, Watching
 from services.pool.pool import Pool
 from services.pool.wire import for_engine
 from services.router.cache import AnswerCache, Presence
@@ -23,6 +24,7 @@ from services.router.gate import Gate, token_of
 from services.router.idempotency.runs import Runs
 from services.router.order import REHEARSAL, Order
 from services.router.routes import Routes
+from services.router.screen import Screen
 from services.router.tape import Tape
 from services.router.way import Way
 from services.wire.errors import error_body, error_fields
@@ -48,6 +50,7 @@ class Chat:
         endpoint: Endpoint = CHATS,
         runs: Runs | None = None,
         door: ColdDoor | None = None,
+        screen: Screen | None = None,
     ) -> None:
         self._endpoint = endpoint
         self._path = endpoint.path
@@ -60,6 +63,7 @@ class Chat:
         self._routes = routes or Routes(config=config)
         self._runs = runs
         self._door = door
+        self._screen = screen
         self._told: dict[tuple[str, str, str], Fields] = {}  # by name, model and backend
         self._fetching: set[asyncio.Task[None]] = set()
 
@@ -117,12 +121,30 @@ class Chat:
             if refusal is not None:
                 self._refuse(refusal, reply)
                 return
+        if self._screen is None:
+            self._answer(key, verdict, call, reply)
+        else:
+            prompt = Prompt(tenant=key.tenant, model=verdict.model, endpoint=self._path, body=call.body)
+            self._screen.ask(prompt, reply, partial(self._judged, key, verdict, call, reply))
+
+    def _judged(
+        self, key: ApiKey, admitted: Admitted, call: Call, reply: Reply, said: Allowed | Refusal
+    ) -> None:
+        """The guard has read the prompt."""
+        if isinstance(said, Refusal):
+            self._refuse(said, reply)
+        else:
+            self._answer(key, admitted, call, reply, said.watch)
+
+    def _answer(
+        self, key: ApiKey, admitted: Admitted, call: Call, reply: Reply, watching: Watching | None = None
+    ) -> None:
         cache = self._cache
         if cache is not None and key.tenant in cache.on:
-            go = partial(self._dispatch, key, verdict, call, reply)
-            cache.serve(key, verdict, call, reply, go, kept=self._endpoint.cached)
+            go = partial(self._dispatch, key, admitted, call, reply, watching=watching)
+            cache.serve(key, admitted, call, reply, go, kept=self._endpoint.cached)
         else:
-            self._dispatch(key, verdict, call, reply)
+            self._dispatch(key, admitted, call, reply, watching=watching)
 
     def _dispatch(
         self,
@@ -132,6 +154,7 @@ class Chat:
         reply: Reply,
         told: Fields = b"",
         tape: Tape | None = None,
+        watching: Watching | None = None,
     ) -> None:
         places = self._routes.places(admitted, key.tenant)
         if isinstance(places, Refusal):
@@ -144,9 +167,9 @@ class Chat:
         patience = None if door is None else door.patience(key, admitted, call, reply, places, self._path)
         way = Way(self._pool(), places, ordered, prefix, patience)
         if way.begin():
-            self._exchanges.begin(way, reply, tape, call.watched)
+            self._exchanges.begin(way, reply, tape, call.watched, watching)
         else:
-            self._no_engine(way, admitted, places, call, reply, tape)
+            self._no_engine(way, admitted, places, call, reply, tape, watching)
 
     def _no_engine(
         self,
@@ -156,10 +179,11 @@ class Chat:
         call: Call,
         reply: Reply,
         tape: Tape | None,
+        watching: Watching | None,
     ) -> None:
         patience = way.patience
         if patience is not None and patience.hold:
-            self._exchanges.hold(way, reply, tape, call.watched)
+            self._exchanges.hold(way, reply, tape, call.watched, watching)
         elif patience is not None and patience.enqueue is not None:
             patience.enqueue()
         elif self._door is not None:

@@ -9,8 +9,10 @@ from events.words import Problem, Refusal, server_problem
 from functions.routing.cold import cold_refusal
 from services.front.call import Reply
 from services.front.limits import FULL
+from services.guarding.guard import Watching
 from services.pool.pool import Pool
 from services.router.attempt import Attempt
+from services.router.guarded import Guarded
 from services.router.order import CONNECT_TIMEOUT
 from services.router.tape import Tape
 from services.router.watch import Watched
@@ -37,12 +39,19 @@ class Exchange:
     """
 
     __slots__ = (
-        "_all", "_attempt", "_began", "_failure", "_kept_alive_at", "_number", "_order", "_over", "_paused",
-        "_pausing", "_relayed", "_replied", "_reply", "_tape", "_watched", "held", "way",
+        "_all", "_attempt", "_began", "_failure", "_guarded", "_kept_alive_at", "_number", "_order", "_over",
+        "_paused", "_pausing", "_relayed", "_replied", "_reply", "_tape", "_watched", "_watching", "held",
+        "way",
     )  # fmt: skip
 
     def __init__(
-        self, exchanges: "Exchanges", way: Way, reply: Reply, tape: Tape | None, watched: Watched | None
+        self,
+        exchanges: "Exchanges",
+        way: Way,
+        reply: Reply,
+        tape: Tape | None,
+        watched: Watched | None,
+        watching: Watching | None = None,
     ) -> None:
         self._all = exchanges
         self.way = way
@@ -61,6 +70,7 @@ class Exchange:
         self._watched = watched
         if watched is not None:
             watched.runs()
+        self._watching = watching  # where a guard reads the answer
         self._attempt = self._new_attempt()
         self._began = self._attempt.began
 
@@ -74,15 +84,21 @@ class Exchange:
         """The backend, and the base URL of the replica that is called; "" while there is none."""
         return self._order.backend, self.way.replica.url if self.way.picked else ""
 
-    def _new_attempt(self) -> Attempt:
-        order = self._order
-        if self._watched is not None and self.way.picked is not None:
-            order = self._watched.attempt(order, self.way.replica)
-        return Attempt(self._all, order, self, self._number)
-
     def begin(self) -> None:
         """Calls the engine."""
         self._attempt.fly(self.way.replica)
+
+    def _new_attempt(self) -> Attempt:
+        """Nothing that a guard heard of an earlier one counts."""
+        order = self._order
+        if self._watched is not None and self.way.picked is not None:
+            order = self._watched.attempt(order, self.way.replica)
+        self._guarded: Guarded | None = None
+        if self._watching is None:
+            return Attempt(self._all, order, self, self._number)
+        self._guarded = Guarded(self, self._watching)
+        self._guarded.attempt = attempt = Attempt(self._all, order, self._guarded, self._number)
+        return attempt
 
     # --- the attempt's side
 
@@ -93,6 +109,17 @@ class Exchange:
         self._reply.write(events)
         if self._tape is not None:
             self._tape.add(events)
+
+    def released(self, events: bytes) -> None:
+        """Whole events that a guard lets out."""
+        self._kept_alive_at = self._all.clock()  # it may hold back for long from here on
+        self.relay(events)
+
+    def cut(self) -> None:
+        """A guard ended the stream; its end was relayed."""
+        if not self._over:
+            self._reply.finish()
+            self._end("blocked")
 
     def _start_reply(self) -> None:
         if not self._replied:
@@ -113,7 +140,7 @@ class Exchange:
         else:
             self._replied = self._relayed = True
             self._reply.send(200, self._fields() + JSON, attempt.answer)
-        self._end("finished")
+        self._end("blocked" if attempt.cut else "finished")
 
     def now_billable(self) -> None:
         """See `Caller`."""
@@ -208,13 +235,15 @@ class Exchange:
             self.answered()
         elif self._try_again(outcome):
             return
-        elif attempt.has_begun and not self._relayed and may_wait:
+        elif attempt.has_begun and not self._relayed and not attempt.billable and may_wait:
             self._failure = (outcome, problem)  # the client gets what there is, once it may
         else:
             self._tell(outcome, problem)
 
     def _tell(self, outcome: Outcome, problem: Problem) -> None:
         if self._replied:
+            if self._guarded is not None:
+                self._reply.write(self._guarded.rest())
             self._reply.write(error_event(problem))
             self._reply.finish()
             self._end(outcome)
@@ -304,7 +333,7 @@ class Exchange:
         late = limits.late(attempt.phase, now - self._began, silent_s)
         if late is None:
             attempt.report(now)
-            if self._order.stream and not self._relayed:
+            if self._order.stream and (not self._relayed or self._guarded is not None):
                 self._keep_alive(now)
         elif self.held:
             self.give_up()

@@ -6,6 +6,7 @@ from datetime import datetime
 
 from services.front.call import Reply
 from services.front.limits import Budget
+from services.guarding.guard import Watching
 from services.router.cold.room import ColdRoom
 from services.router.exchange import Exchange
 from services.router.metrics import Metrics
@@ -51,19 +52,41 @@ class Exchanges:
         self.open: set[Exchange] = set()
         self._ticker: asyncio.TimerHandle | None = None
 
-    def begin(self, way: Way, reply: Reply, tape: Tape | None = None, watched: Watched | None = None) -> None:
+    def begin(
+        self,
+        way: Way,
+        reply: Reply,
+        tape: Tape | None = None,
+        watched: Watched | None = None,
+        watching: Watching | None = None,
+    ) -> None:
         """Starts the first attempt, where the way has begun; the reply is answered in every case. What the
-        client gets is noted on the `tape`, what becomes of the call by who watched it.
+        client gets is noted on the `tape`, what becomes of the call by who watched it; where a guard is
+        `watching`, that is what it lets out.
         """
-        self._opened(way, reply, tape, watched).begin()
+        self._opened(way, reply, tape, watched, watching).begin()
 
-    def hold(self, way: Way, reply: Reply, tape: Tape | None = None, watched: Watched | None = None) -> None:
+    def hold(
+        self,
+        way: Way,
+        reply: Reply,
+        tape: Tape | None = None,
+        watched: Watched | None = None,
+        watching: Watching | None = None,
+    ) -> None:
         """The same where no engine can be reached, and the request waits for one."""
         way.wait()
-        self._opened(way, reply, tape, watched).hold()
+        self._opened(way, reply, tape, watched, watching).hold()
 
-    def _opened(self, way: Way, reply: Reply, tape: Tape | None, watched: Watched | None) -> Exchange:
-        exchange = Exchange(self, way, reply, tape, watched)
+    def _opened(
+        self,
+        way: Way,
+        reply: Reply,
+        tape: Tape | None,
+        watched: Watched | None,
+        watching: Watching | None,
+    ) -> Exchange:
+        exchange = Exchange(self, way, reply, tape, watched, watching)
         self.open.add(exchange)
         reply.listener = exchange
         return exchange

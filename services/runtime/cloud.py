@@ -37,6 +37,7 @@ from services.delivery.consumer import Consumer
 from services.delivery.handling import Handle
 from services.dispatcher.dispatcher import Dispatcher
 from services.embedded.workers import Workers
+from services.guarding.guard import Guard
 from services.jobs.slots import by_schedule
 from services.requests.ingest import ingest_envelope
 from services.router.health import Check
@@ -64,10 +65,15 @@ log = logging.getLogger("penstock.cloud")
 
 
 class Cloud:
-    """What every process on Google's services has; `stack` closes it."""
+    """What every process on Google's services has; `stack` closes it. `guard`: who judges prompts and watches
+    answers; None: nobody.
+    """
 
-    def __init__(self, settings: Settings, place: CloudSettings, service: str) -> None:
+    def __init__(
+        self, settings: Settings, place: CloudSettings, service: str, guard: Guard | None = None
+    ) -> None:
         self.settings = settings
+        self.guard = guard
         self.place = place
         self.service = f"penstock-{service}"
         self.stack = AsyncExitStack()
@@ -101,6 +107,7 @@ class Cloud:
             telemetry=told,
             lingers=LINGERS,
             cancel_check_s=self.settings.heartbeat_s,  # every look would be a read to pay for
+            guard=self.guard,
         )
 
     @property
@@ -148,8 +155,8 @@ class Cloud:
 class RouterProcess:
     """The router of a cloud platform; `start` once, `stop` once."""
 
-    def __init__(self, settings: Settings, place: CloudSettings) -> None:
-        self._cloud = Cloud(settings, place, "router")
+    def __init__(self, settings: Settings, place: CloudSettings, guard: Guard | None = None) -> None:
+        self._cloud = Cloud(settings, place, "router", guard)
         self._grace_s = 0.0
 
     async def start(self) -> RouterService:
@@ -198,8 +205,8 @@ class RouterProcess:
 class DispatcherProcess:
     """The dispatcher of a cloud platform: no URL, so it pulls; `start` once, `stop` once."""
 
-    def __init__(self, settings: Settings, place: CloudSettings) -> None:
-        self._cloud = Cloud(settings, place, "dispatcher")
+    def __init__(self, settings: Settings, place: CloudSettings, guard: Guard | None = None) -> None:
+        self._cloud = Cloud(settings, place, "dispatcher", guard)
         self._probes: Probes | None = None
         self._grace_s = 0.0
 

@@ -102,6 +102,7 @@ def dispatcher(process: Process, recorder: UsageRecorder, metrics: Metrics | Non
         metrics=metrics,
         watch=process.telemetry.watch_runs(),
         may_leave=may_leave,
+        guard=process.guard,
     )
     return Dispatcher(ports, Random(secrets.randbits(64)))  # noqa: S311  (spreads claims, guards nothing)
 

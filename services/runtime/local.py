@@ -19,6 +19,7 @@ from services.dispatcher.dispatcher import Dispatcher
 from services.embedded.ingest import LocalIngest
 from services.embedded.scheduler import Scheduler
 from services.embedded.workers import Workers
+from services.guarding.guard import Guard
 from services.jobs.starts import event_of
 from services.requests.ingest import ingest_envelope
 from services.router.credentials import digest
@@ -65,11 +66,14 @@ class Started(Record):
 
 
 class LocalPlatform:
-    """Router, functions, dispatcher and scheduler on one data folder; `start` once, `stop` once."""
+    """Router, functions, dispatcher and scheduler on one data folder; `start` once, `stop` once. `guard`: who
+    judges prompts and watches answers; None: nobody.
+    """
 
-    def __init__(self, settings: Settings, wish: Wish | None = None) -> None:
+    def __init__(self, settings: Settings, wish: Wish | None = None, guard: Guard | None = None) -> None:
         self._settings = settings
         self._wish = wish or read_wish()
+        self._guard = guard
         self._stack = AsyncExitStack()  # undoes what was begun, in the reverse order
         self._grace_s = 0.0  # for calls under way, once it is stopped
 
@@ -107,6 +111,7 @@ class LocalPlatform:
             feed=feed,
             producer=producer,
             telemetry=told,
+            guard=self._guard,
         )
         router = await self._run(process, bus, first_start.admin_key(folder.path, settings))
         folder.announce(Running(url=router.url, metrics_url=router.metrics_url, pid=os.getpid()))

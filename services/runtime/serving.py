@@ -47,6 +47,7 @@ from services.router.responses.kept import KeptResponses
 from services.router.retries import Retries
 from services.router.router import Router
 from services.router.routes import Routes
+from services.router.screen import Screen
 from services.runtime import gauges
 from services.runtime.listening import make_front, take_port, url_at
 from services.runtime.process import Process
@@ -100,6 +101,7 @@ class RouterService:
         )
         self._cache = AnswerCache(self._cache_ports(recorder))
         self._runs = Runs(self._run_ports(surroundings.alone))
+        self._screen = None if process.guard is None else Screen(process.guard)
         self._ring = KeyRing(process.stores.keys, clock=time.monotonic, grace_s=process.settings.key_grace_s)
         self._health = Health({"store": process.store_answers, **(checks or {})})
         self._router = self._make_router(surroundings)
@@ -165,11 +167,12 @@ class RouterService:
         shared = (gate, process.config, process.pool, self._exchanges, self._cache, routes)
         door = ColdDoor(self._cold, process.config, queue, process.settings.cold)
         hot: dict[bytes, Endpoint] = {
-            path.encode(): Chat(*shared, endpoint, self._runs, door) for path, endpoint in ENDPOINTS.items()
+            path.encode(): Chat(*shared, one, self._runs, door, self._screen)
+            for path, one in ENDPOINTS.items()
         }
         watch = process.telemetry.watch(process.config, stores.sealer)
         router = Router(hot, application(beside), watch)
-        hot[RESPONSES.encode()] = Responses(kept, router.bridge, *shared, self._runs, door)
+        hot[RESPONSES.encode()] = Responses(kept, router.bridge, *shared, self._runs, door, self._screen)
         return router
 
     def _operators(self, given: Surroundings) -> list[BaseRoute]:
@@ -274,7 +277,10 @@ class RouterService:
         """No new calls; those under way end within `grace_s`, or are ended in-band."""
         self._health.draining = True
         closing = asyncio.create_task(self._front.close(grace_s + 1))
-        await self._exchanges.drain(grace_s)
+        began = time.monotonic()
+        if self._screen is not None:
+            await self._screen.close(grace_s)
+        await self._exchanges.drain(max(0.0, grace_s - (time.monotonic() - began)))
         await self._runs.close()
         await self._cache.close()
         await self._router.close()

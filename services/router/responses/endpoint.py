@@ -19,6 +19,7 @@ from services.router.idempotency.runs import Runs
 from services.router.responses.kept import KeptResponses
 from services.router.responses.reply import ResponseReply, StoredReply
 from services.router.routes import Routes
+from services.router.screen import Screen
 from services.wire.ids import request_id
 
 
@@ -39,8 +40,9 @@ class Responses(Chat):
         routes: Routes | None = None,
         runs: Runs | None = None,
         door: ColdDoor | None = None,
+        screen: Screen | None = None,
     ) -> None:
-        super().__init__(gate, config, pool, exchanges, cache, routes, AS_CHATS, runs, door)
+        super().__init__(gate, config, pool, exchanges, cache, routes, AS_CHATS, runs, door, screen)
         self._kept = kept
         self._background = background
         self._keeping: set[asyncio.Task[None]] = set()
