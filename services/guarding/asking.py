@@ -20,9 +20,9 @@ def ask(guard: Guard, prompt: Prompt) -> Allowed | Refusal | Awaitable[Verdict]:
     """What it says at once, or what to wait for."""
     try:
         said = guard.judge(prompt)
+        return said if isinstance(said, Awaitable) else _read(said)
     except Exception as error:  # noqa: BLE001  (whatever it is: what was not judged is not answered)
         return unjudged(error)
-    return said if isinstance(said, Awaitable) else _read(said)
 
 
 async def wait(said: Awaitable[Verdict], within_s: float = WITHIN_S) -> Allowed | Refusal:

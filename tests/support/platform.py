@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 import yaml
 
+from services.guarding.guard import Guard
 from services.runtime.local import LocalPlatform
 from services.runtime.settings import Settings
 from services.runtime.telemetry import Wish
@@ -144,11 +145,13 @@ def config_file(folder: Path, engine: str, **model: Any) -> str:
 
 
 @asynccontextmanager
-async def running(folder: Path, wish: Wish = SILENT, **settings: Any) -> AsyncIterator[Running]:
+async def running(
+    folder: Path, guard: Guard | None = None, wish: Wish = SILENT, **settings: Any
+) -> AsyncIterator[Running]:
     """A platform on `folder`; without `config` or `engine` it would look for engines on this machine. `wish`:
     what it is to tell of itself.
     """
-    platform = LocalPlatform(Settings(data_dir=str(folder), **(QUICK | settings)), wish)
+    platform = LocalPlatform(Settings(data_dir=str(folder), **(QUICK | settings)), wish, guard)
     started = await platform.start()
     try:
         yield Running(

@@ -14,6 +14,7 @@ from events.envelope import type_of
 from events.usage import UsageRecord, UsageRecorded
 from events.words import Unavailable
 from services.front.limits import Budget, Limits
+from services.guarding.guard import Guard
 from services.pool.outside import Outside
 from services.pool.pool import Pool
 from services.router.cache import AnswerCache
@@ -29,6 +30,7 @@ from services.router.order import Deadlines
 from services.router.retries import Retries
 from services.router.router import Router
 from services.router.routes import Routes
+from services.router.screen import Screen
 from services.router.watch import Watch
 from services.usage.recorder import Lingers, UsageRecorder
 from services.wire.errors import render_refusal
@@ -108,6 +110,7 @@ class Routed:
     budget: Budget
     pool: Pool
     room: ColdRoom
+    screen: Screen | None = None
 
     def request(self, body: bytes, headers: dict[str, str] | None = None) -> bytes:
         """A chat completion's request."""
@@ -138,6 +141,8 @@ async def routed(
     config: Config | None = None,
     outside: Outside | None = None,
     watch: Watch | None = None,
+    guard: Guard | None = None,
+    verdict_within_s: float = PATIENCE_S,
 ) -> AsyncIterator[Routed]:
     """A router for the model of some engines, which take turns, with one key; with a cache if there is one
     `stored`, and runs if calls are `keyed`. `config`: instead of the engines. `watch` sees every call first.
@@ -158,8 +163,11 @@ async def routed(
     cache = await stored.router_cache(recorder, tap, config, held, cache_wait_s) if stored else None
     runs = keyed.router_runs(held, exchanges.metrics) if keyed else None
     door = ColdDoor(room, lambda: config)
+    screen = None if guard is None else Screen(guard, verdict_within_s)
     gate, routes = Gate(keys.ring(), now), Routes(config=lambda: config, waits=pool.waits)
-    chat = Chat(gate, lambda: config, lambda: pool, exchanges, cache, routes, runs=runs, door=door)
+    chat = Chat(
+        gate, lambda: config, lambda: pool, exchanges, cache, routes, runs=runs, door=door, screen=screen
+    )
     router = Router({CHAT.encode(): chat}, nothing, watch)
     front = make_front(router if watch else chat, render_refusal=render_refusal, limits=limits, budget=held)
     port = await front.listen("127.0.0.1", 0)
@@ -176,11 +184,14 @@ async def routed(
             budget=held,
             pool=pool,
             room=room,
+            screen=screen,
         )
     finally:
         tap.broken = False
         tap.open()
         keys.door.set()
+        if screen is not None:
+            await screen.close(0)
         await exchanges.drain(0)
         if runs is not None:
             await runs.close()
