@@ -30,6 +30,7 @@ from services.adapters.memory.journal import MemoryJournal
 from services.adapters.memory.requests import MemoryRequests
 from services.dispatcher.dispatcher import Dispatcher
 from services.dispatcher.ports import Pace, Ports
+from services.guarding.guard import Guard
 from services.pool.pool import Pool
 from services.requests.waiters import Waiters
 from services.router.metrics import Metrics
@@ -174,6 +175,7 @@ class World:
     waiters: Waiters = field(default_factory=Waiters)
     metrics: Metrics = field(default_factory=lambda: Metrics({}))
     may_leave: Callable[[str], Awaitable[bool]] = _stays
+    guard: Guard | None = None
     dispatchers: list[Dispatcher] = field(default_factory=list)
 
     def ports(self, owner: str = "d1") -> Ports:
@@ -192,6 +194,7 @@ class World:
             waiters=self.waiters,
             metrics=self.metrics,
             may_leave=self.may_leave,
+            guard=self.guard,
         )
 
     def queue(self) -> RequestQueue:
