@@ -204,6 +204,22 @@ def _document(site: Site) -> dict[str, object]:
     }
 
 
+class Guarded(Penstock):
+    """The same with a guard that reads everything and changes nothing; measured where it is named."""
+
+    name = "penstock-guarded"
+
+    def command(self) -> tuple[str, ...]:
+        """See `Gateway`."""
+        super().command()
+        return python("guarded")
+
+    def environment(self) -> dict[str, str]:
+        """See `Gateway`."""
+        told = {"PENSTOCK_PORT": "0", "PENSTOCK_METRICS_PORT": "0", "PENSTOCK_DATA_DIR": str(self._data)}
+        return super().environment() | told
+
+
 class _Started(Struct):
     """What of the line that `penstock up --json` prints matters here."""
 
@@ -213,6 +229,12 @@ class _Started(Struct):
 
 # Peers (LiteLLM, Portkey, vllm-router, ...) come here, a class each as above. Their programs stay out of
 # the repository, in virtual environments below a folder that an environment variable names.
-GATEWAYS: dict[str, type[Gateway]] = {
-    kind.name: kind for kind in (Direct, NginxProxy, BareRelay, Penstock, PenstockUnderUvicorn, PenstockCloud)
-}
+USUAL: tuple[type[Gateway], ...] = (
+    Direct,
+    NginxProxy,
+    BareRelay,
+    Penstock,
+    PenstockUnderUvicorn,
+    PenstockCloud,
+)
+GATEWAYS: dict[str, type[Gateway]] = {kind.name: kind for kind in (*USUAL, Guarded)}
