@@ -1,5 +1,7 @@
 """A streamed answer on its way through a guard: whole events in, what may be read of them out."""
 
+from typing import Literal
+
 from services.guarding.guard import Cut, Watch, Watching
 from services.guarding.texts import (
     Choice,
@@ -17,6 +19,8 @@ from services.guarding.texts import (
     without_copies,
 )
 from services.pool.sse import DONE_DATA, DONE_EVENT, data_of, says_something, split
+
+Said = Literal["", "the same", "otherwise"]  # what is told of a choice that a guard has read
 
 
 class Heard:
@@ -50,15 +54,16 @@ class Sieve:
     Nothing comes out before something of the answer may be read: until then another attempt may take this
     one's place. A choice may be told to be over and go on all the same, as Gemini's are in every event
     (https://github.com/BerriAI/litellm/issues/2195), so the events that end one wait, and its texts are
-    finished at the end of the stream. `over`: nothing comes out any more; `cut`: the guard ended it.
+    finished at the end of the stream.
 
+    `held`: about how many bytes are held back. `over`: nothing comes out any more. `cut`: the guard ended it.
     Raises what the guard raises, and `ValueError` or `RecursionError` where an event cannot be read; nothing
     may be read from then on.
     """
 
     __slots__ = (
-        "_begun", "_choices", "_closed", "_ended", "_ending", "_last", "_opening", "_waiting", "_watching",
-        "cut", "over",
+        "_begun", "_choices", "_closed", "_ended", "_ending", "_last", "_opening", "_watching",
+        "cut", "held", "over",
     )  # fmt: skip
 
     def __init__(self, watching: Watching) -> None:
@@ -69,20 +74,15 @@ class Sieve:
         self._ending: list[tuple[bytes, bool]] = []  # events that may be the last; whether one tells a choice
         self._ended: set[int] = set()  # the choices that end in them
         self._closed: set[int] = set()  # those whose end went out
-        self._waiting = 0  # bytes of events held back
         self._last = b""  # the last data that told a choice: others are made like it
+        self.held = 0
         self.cut = False
         self.over = False
-
-    @property
-    def held(self) -> int:
-        """About how many bytes are held back."""
-        return self._waiting + sum(heard.held for texts in self._choices.values() for heard in texts.values())
 
     def feed(self, events: bytes) -> bytes:
         """What may be read now."""
         out: list[bytes] = []
-        for event in split(events):
+        for event in (events,) if _is_one(events) else split(events):
             if self.over:
                 break
             self._take(event, out)
@@ -111,47 +111,33 @@ class Sieve:
         elif self._ending:
             self._wait_with(event, tells_choice=False)
         else:
-            self._emit(event, out, says=bool(data) and self._says(data))
+            self._emit(event, out, says=self._begun or says_something(data))
 
     # --- events that tell choices
 
     def _sift(self, event: bytes, choices: list[Choice], out: list[bytes]) -> None:
-        new = changed = False
-        spoke: set[int] = set()
+        new = changed = resumed = False
+        ended: set[int] = set()
         for choice in choices:
             index = index_of(choice)
-            new = new or index not in self._choices
-            heard = self._choices.setdefault(index, {})
-            differs = False
-            for holder, key, path in texts_of(choice):
-                spoke.add(index)
-                released = self._heard(heard, index, path).feed(holder[key])
-                if isinstance(released, Cut):
-                    self._cut(index, path, released.released, out)
-                    return
-                if released != holder[key]:
-                    holder[key], differs = released, True
-            if differs:
-                without_copies(choice)
+            texts = self._choices.get(index)
+            if texts is None:
+                new, texts = True, self._choices.setdefault(index, {})
+            said = self._listen(index, texts, choice, out)
+            if self.over:
+                return
+            if said:
+                resumed = resumed or index in self._ended
+                self._closed.discard(index)
+            if said == "otherwise":
                 changed = True
-        if spoke & self._ended:  # it was not the end
+                without_copies(choice)
+            if choice.get("finish_reason") is not None:
+                ended.add(index)
+        if resumed:  # it was not the end
             self._let_end(out)
-        self._closed -= spoke
-        self._pass_on(event, choices, out, new=new, changed=changed)
-
-    def _heard(self, texts: dict[Path, Heard], index: int, path: Path) -> Heard:
-        heard = texts.get(path)
-        if heard is None:
-            heard = texts[path] = Heard(self._watching(text_at(index, path)))
-        return heard
-
-    def _pass_on(
-        self, event: bytes, choices: list[Choice], out: list[bytes], *, new: bool, changed: bool
-    ) -> None:
-        ended = {index_of(choice) for choice in choices if choice.get("finish_reason") is not None}
-        if not changed:
-            says = bool(ended) or self._says(self._last)
-        else:
+        says = bool(ended) or self._begun
+        if changed:
             says = not is_empty(choices)
             if not (says or new):
                 return  # all of it is held back
@@ -160,34 +146,52 @@ class Sieve:
             self._ended |= ended
             self._wait_with(event, tells_choice=True)
         else:
-            self._emit(event, out, says=says)
+            self._emit(event, out, says=says or (not changed and says_something(self._last)))
 
-    def _says(self, data: bytes) -> bool:
-        return self._begun or says_something(data)
+    def _listen(self, index: int, texts: dict[Path, Heard], choice: Choice, out: list[bytes]) -> Said:
+        """Lets the guard read a choice."""
+        said: Said = ""
+        for holder, key, path in texts_of(choice):
+            heard = texts.get(path) or self._begin(texts, index, path)
+            given, before = holder[key], heard.held
+            released = heard.feed(given)
+            if isinstance(released, Cut):
+                self._cut(index, path, released.released, out)
+                return said
+            if released != given:
+                holder[key], said = released, "otherwise"
+                self.held += heard.held - before
+            else:
+                said = said or "the same"
+        return said
+
+    def _begin(self, texts: dict[Path, Heard], index: int, path: Path) -> Heard:
+        heard = texts[path] = Heard(self._watching(text_at(index, path)))
+        return heard
 
     def _emit(self, event: bytes, out: list[bytes], *, says: bool = True) -> None:
         if self._begun:
             out.append(event)
         elif says:
             self._begun = True
-            self._waiting -= sum(map(len, self._opening))
+            self.held -= sum(map(len, self._opening))
             out += self._opening
             out.append(event)
             self._opening = []
         else:
             self._opening.append(event)
-            self._waiting += len(event)
+            self.held += len(event)
 
     # --- the end
 
     def _wait_with(self, event: bytes, *, tells_choice: bool) -> None:
         self._ending.append((event, tells_choice))
-        self._waiting += len(event)
+        self.held += len(event)
 
     def _let_end(self, out: list[bytes]) -> None:
         """Lets out the events that waited."""
         for event, _ in self._ending:
-            self._waiting -= len(event)
+            self.held -= len(event)
             self._emit(event, out)
         self._closed |= self._ended
         self._ending, self._ended = [], set()
@@ -196,6 +200,7 @@ class Sieve:
         """Tells what is left of every text; whether the guard cut it short."""
         for index, texts in self._choices.items():
             for path, heard in texts.items():
+                self.held -= heard.held
                 rest = heard.finish()
                 if isinstance(rest, Cut):
                     self._cut(index, path, rest.released, out)
@@ -215,7 +220,12 @@ class Sieve:
             if not tells_choice:
                 self._emit(event, out)
         self._emit(DONE_EVENT, out)
-        self._waiting, self._ending, self._choices = 0, [], {}
+        self.held, self._ending, self._choices = 0, [], {}
+
+
+def _is_one(events: bytes) -> bool:
+    """Whether it is surely one event, as it is nearly always."""
+    return events.find(b"\n\n") == len(events) - 2 and b"\r" not in events
 
 
 def _rewritten(event: bytes, data: bytes) -> bytes:

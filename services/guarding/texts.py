@@ -11,6 +11,8 @@ Path = tuple[str | int, ...]  # from a choice to one of its texts
 Choice = dict[str, Any]
 
 FILTERED = "content_filter"
+TOLD_IN = ("delta", "text", "message")
+TEXT: Path = ("text",)
 NO_TEXTS = frozenset({"id", "name", "role", "type"})
 KEPT = frozenset({"delta", "finish_reason", "index", "message", "text"})
 NO_WORDS = frozenset({"index", "role", "type"})
@@ -44,14 +46,21 @@ def texts_of(choice: Choice) -> Iterator[tuple[Any, str | int, Path]]:
     A text is each string in a delta or message, however deep and whatever it is called, but for who speaks
     and the ids, types and names of calls. Raises `ValueError` for what has another shape.
     """
-    for name in ("text", "delta", "message"):
+    for name in TOLD_IN:
         found = choice.get(name)
+        if found is None:
+            continue
         if isinstance(found, str) and name == "text":
             if found:
-                yield choice, name, (name,)
+                yield choice, name, TEXT
         elif isinstance(found, dict) and name != "text":
-            yield from _within(found, (name,))
-        elif found is not None:
+            for key, value in found.items():
+                if isinstance(value, str):  # nearly always
+                    if value and key not in NO_TEXTS:
+                        yield found, key, (name, key)
+                elif value is not None:
+                    yield from _within({key: value}, (name,))
+        else:
             raise ValueError(f"a choice's {name} has another shape")
 
 
@@ -69,7 +78,7 @@ def _within(holder: Any, path: Path) -> Iterator[tuple[Any, str | int, Path]]:
 
 def text_at(choice: int, path: Path) -> Text:
     """As a guard knows it."""
-    name = path if path == ("text",) else path[1:]
+    name = path if path == TEXT else path[1:]
     return Text(choice=choice, name=".".join(map(str, name)))
 
 
@@ -114,7 +123,7 @@ def told_at(index: int, path: Path, text: str) -> Choice:
 
 def end_of(index: int, path: Path) -> Choice:
     """A choice of a stream that was cut, as its last event tells it; `path` is one of its texts."""
-    nothing: Choice = {"text": ""} if path == ("text",) else {"delta": {}}
+    nothing: Choice = {"text": ""} if path == TEXT else {"delta": {}}
     return {"index": index, **nothing, "finish_reason": FILTERED}
 
 

@@ -40,6 +40,8 @@ class Screen:
         if self._waits:
             await asyncio.wait(self._waits, timeout=grace_s)
         for task, then in self._waits.items():
+            if task.cancelling():  # its client has left
+                continue
             task.cancel()
             problem = server_problem("This server is shutting down; try again.", "shutting_down")
             then(Refusal(status=503, problem=problem, retry_after_s=1))
