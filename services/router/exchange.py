@@ -84,6 +84,11 @@ class Exchange:
         """The backend, and the base URL of the replica that is called; "" while there is none."""
         return self._order.backend, self.way.replica.url if self.way.picked else ""
 
+    @property
+    def attempt(self) -> Attempt:
+        """The one that was made last."""
+        return self._attempt
+
     def begin(self) -> None:
         """Calls the engine."""
         self._attempt.fly(self.way.replica)
@@ -93,12 +98,8 @@ class Exchange:
         order = self._order
         if self._watched is not None and self.way.picked is not None:
             order = self._watched.attempt(order, self.way.replica)
-        self._guarded: Guarded | None = None
-        if self._watching is None:
-            return Attempt(self._all, order, self, self._number)
-        self._guarded = Guarded(self, self._watching)
-        self._guarded.attempt = attempt = Attempt(self._all, order, self._guarded, self._number)
-        return attempt
+        self._guarded = None if self._watching is None else Guarded(self, self._watching)
+        return Attempt(self._all, order, self._guarded or self, self._number)
 
     # --- the attempt's side
 
@@ -360,6 +361,7 @@ class Exchange:
     def _end(self, outcome: Outcome, counted_as: str = "") -> None:
         """The one end, whatever happened."""
         self._over = True
+        self._guarded = None  # it holds us
         attempt, every, now = self._attempt, self._all, self._all.clock()
         if self._pausing is not None:
             self._pausing.cancel()

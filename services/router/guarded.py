@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     class Reader(Caller, Protocol):
         """Who gets what may be read."""
 
+        @property
+        def attempt(self) -> Attempt:
+            """The one that was made for it last."""
+
         def released(self, events: bytes) -> None:
             """Whole events that may be read."""
 
@@ -27,9 +31,7 @@ class Guarded:
     again: another attempt costs as much, and the guard is the same.
     """
 
-    __slots__ = ("_reader", "_sieve", "_told", "_watching", "attempt")
-
-    attempt: "Attempt"  # which is made after its caller
+    __slots__ = ("_reader", "_sieve", "_told", "_watching")
 
     def __init__(self, reader: "Reader", watching: Watching) -> None:
         self._reader = reader
@@ -51,8 +53,8 @@ class Guarded:
             self._reader.released(released)
         if sieve.cut:
             self._reader.cut()
-        elif sieve.held != held and not self.attempt.is_over:
-            self.attempt.hold(sieve.held - held)
+        elif sieve.held != held and not self._reader.attempt.is_over:
+            self._reader.attempt.hold(sieve.held - held)
 
     def rest(self) -> bytes:
         """What may be read where a stream broke off of which something was told."""
@@ -70,7 +72,7 @@ class Guarded:
 
     def answered(self) -> None:
         """See `Caller`."""
-        attempt = self.attempt
+        attempt = self._reader.attempt
         if attempt.stream is None:
             try:
                 attempt.answer, attempt.cut = sift(attempt.answer, self._watching)

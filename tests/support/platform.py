@@ -146,7 +146,7 @@ def config_file(folder: Path, engine: str, **model: Any) -> str:
 
 @asynccontextmanager
 async def running(
-    folder: Path, guard: Guard | None = None, wish: Wish = SILENT, **settings: Any
+    folder: Path, wish: Wish = SILENT, guard: Guard | None = None, **settings: Any
 ) -> AsyncIterator[Running]:
     """A platform on `folder`; without `config` or `engine` it would look for engines on this machine. `wish`:
     what it is to tell of itself.

@@ -1,6 +1,7 @@
 """What a guard does to the hot path: to prompts, to answers, and where it is slow, greedy or broken."""
 
 import asyncio
+import gc
 import logging
 from collections.abc import Callable
 
@@ -9,6 +10,10 @@ import pytest
 from events.usage import Completed
 from events.words import Usage
 from services.guarding.guard import Allowed, Blocked, Cut, Guard, Watch
+from services.guarding.sieve import Sieve
+from services.router.attempt import Attempt
+from services.router.exchange import Exchange
+from services.router.guarded import Guarded
 from services.router.order import Deadlines
 from services.router.retries import Retries
 from tests.services.router.refusing import refusal
@@ -508,3 +513,31 @@ async def test_an_empty_answer_is_an_empty_answer(engine: Upstream, watch: Calla
         answer = await it.call(chat(stream=True))
 
     assert HELLO + STOP + DONE == answer.body
+
+
+CALLS: dict[str, tuple[TestGuard, bool]] = {
+    "redacted": (redacting(WORD), True),
+    "redacted whole": (redacting(WORD), False),
+    "blocked": (blocking(WORD), True),
+    "failed": (fails(2), True),
+}
+
+
+async def nothing_left() -> bool:
+    kinds = Exchange | Attempt | Guarded | Sieve
+    return not any(isinstance(one, kinds) for one in gc.get_objects())
+
+
+@pytest.mark.parametrize(("guard", "stream"), CALLS.values(), ids=CALLS)
+async def test_what_a_guarded_request_took_is_freed_without_the_garbage_collector(
+    engine: Upstream, guard: TestGuard, stream: bool
+) -> None:
+    engine.will(closes, streams(*SAID) if stream else answers(completion(WORD)))
+    gc.collect()
+    gc.disable()
+    try:
+        async with routed(engine.url, guard=guard, retries=SOON) as it:
+            await it.call(chat(stream=stream))
+            await eventually(nothing_left)
+    finally:
+        gc.enable()

@@ -35,7 +35,7 @@ def guarded(tmp_path: Path, engine: Upstream) -> Guarded:
     @asynccontextmanager
     async def make(guard: Guard) -> AsyncIterator[Running]:
         config = config_file(tmp_path, engine.url)
-        async with running(tmp_path, guard, config=config, cache_wait_ms=1000) as made:
+        async with running(tmp_path, guard=guard, config=config, cache_wait_ms=1000) as made:
             yield made
 
     return make
