@@ -7,8 +7,8 @@ from events.words import Record
 
 
 class Prompt(Record):
-    """What is asked, before anybody was. `endpoint` is the path that names the form of the `body` (JSON,
-    UTF-8, admitted): a response is judged as the chat completion it is made of.
+    """What is asked, before anybody was. `model` is called as the caller does. `endpoint` is the path that
+    names the form of the `body` (JSON, UTF-8, admitted): a response is judged as the chat it is made of.
     """
 
     tenant: str

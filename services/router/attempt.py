@@ -185,7 +185,7 @@ class Attempt:
             if self._parts:
                 events = self._taken_from_hold() + events
             self._caller.relay(events)
-            return not self.is_over
+            return self.phase != "over"
         if self._unsaved:
             self._all.recorder.hurry()
         if not self.hold(len(events)):

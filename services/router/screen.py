@@ -1,7 +1,8 @@
 """The guard before the hot path: every prompt is judged before anything is done about it."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
+from functools import partial
 
 from events.words import Refusal, server_problem
 from services.front.call import Reply
@@ -30,10 +31,15 @@ class Screen:
         task = asyncio.get_running_loop().create_task(self._wait(said, then))
         reply.listener = _Asking(task)
         self._waits[task] = then
-        task.add_done_callback(self._waits.pop)
+        task.add_done_callback(partial(self._over, said))
 
     async def _wait(self, said: Awaitable[Verdict], then: Then) -> None:
         then(await wait(said, self._within_s))
+
+    def _over(self, said: Awaitable[Verdict], task: asyncio.Task[None]) -> None:
+        del self._waits[task]
+        if isinstance(said, Coroutine):
+            said.close()  # it was never begun where the client left at once
 
     async def close(self, grace_s: float) -> None:
         """Lets verdicts come for `grace_s`; who waits for one then is refused."""

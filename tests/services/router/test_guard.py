@@ -271,10 +271,11 @@ async def test_a_blocked_stream_ends_as_openais_do_and_its_engine_stops(engine: 
 
 
 async def test_a_stream_blocked_in_one_piece_behind_which_more_came(engine: Upstream) -> None:
-    engine.will(streams(b"".join(SAID)))
+    engine.will(begins(b"".join(SAID) + b"data: {"), streams(*SAID))
     async with routed(engine.url, guard=blocking(WORD)) as it:
         answer = await it.call(chat(stream=True))
-        assert 200 == (await it.call(chat("again"))).status
+        assert 200 == (await it.call(chat("again", stream=True))).status
+        await gone(it)
 
     assert "It is no " == text_of(answer.body)
     assert ["content_filter"] == reasons(answer.body)
@@ -381,6 +382,26 @@ async def test_a_client_that_waits_is_kept_alive_before_and_amid_an_answer(engin
         await call.send(*map(wire.chunk, (delta("ret"), STOP, DONE)), wire.LAST_CHUNK)
 
         assert REDACTED == text_of(await rest_of(client))
+
+
+async def test_a_client_is_not_kept_alive_right_behind_what_it_got(engine: Upstream) -> None:
+    deadlines = Deadlines(commit_after_s=100, idle_s=1000)
+    engine.will(begins(HELLO, delta("It is no sec")))
+    async with routed(engine.url, guard=redacting(WORD), deadlines=deadlines) as it:
+        began = it.exchanges.clock()
+        it.exchanges.clock = lambda: began + 50
+        async with connected(it.port) as client:
+            await client.send(it.request(chat(stream=True)))
+            await client.head()
+            await client.chunk()
+            (exchange,) = it.exchanges.open
+            it.exchanges.clock = lambda: began + 120
+            await (await engine.call()).send(wire.chunk(delta("ond. sec")))
+            assert "second. " == text_of(await client.chunk())
+            exchange.check(began + 200)
+            assert await client.is_told_nothing()
+            exchange.check(began + 221)
+            assert KEPT_ALIVE == await client.chunk()
 
 
 async def test_a_client_may_leave_while_all_is_held_back(engine: Upstream) -> None:
