@@ -34,7 +34,10 @@ class Screen:
         task.add_done_callback(partial(self._over, said))
 
     async def _wait(self, said: Awaitable[Verdict], then: Then) -> None:
-        then(await wait(said, self._within_s))
+        verdict = await wait(said, self._within_s)
+        task = asyncio.current_task()
+        if task is not None and not task.cancelling():  # a guard may go on when it is told to stop
+            then(verdict)
 
     def _over(self, said: Awaitable[Verdict], task: asyncio.Task[None]) -> None:
         del self._waits[task]
