@@ -178,7 +178,7 @@ class Attempt:
         """Gives events to the caller, or keeps them until they may be seen; False where that ended it."""
         if self.first_at and not self._unsaved and not self._parts:  # nearly always
             self._caller.relay(events)
-            return True
+            return self.phase != "over"
         if not self.first_at and self.has_begun:
             self.first_at = self.last_at
         if self.may_be_seen:
