@@ -190,13 +190,20 @@ async def routed(
         tap.broken = False
         tap.open()
         keys.door.set()
-        if screen is not None:
-            await screen.close(0)
-        await exchanges.drain(0)
-        if runs is not None:
-            await runs.close()
-        if cache is not None:
-            await cache.close()
+        await drain(screen, exchanges, runs, cache)
         await front.close(0)
         await recorder.close()
         pool.close()
+
+
+async def drain(
+    screen: Screen | None, exchanges: Exchanges, runs: Runs | None, cache: AnswerCache | None
+) -> None:
+    """Ends what is under way, as a router does that stops."""
+    if screen is not None:
+        await screen.close(0)
+    await exchanges.drain(0)
+    if runs is not None:
+        await runs.close()
+    if cache is not None:
+        await cache.close()

@@ -12,8 +12,8 @@ import pytest
 from services.guarding.guard import Guard
 from tests.services.router.refusing import refusal
 from tests.support.client import Response
-from tests.support.guards import REDACTED, TestGuard, blocking, redacting
-from tests.support.platform import CHAT, Running, config_file, running
+from tests.support.guards import REDACTED, Failing, Redacting, TestGuard, blocking, redacting
+from tests.support.platform import CHAT, Running, config_file, eventually, running
 from tests.support.rehearsing import MODEL as REHEARSED
 from tests.support.rehearsing import rehearsing
 from tests.support.upstream import Upstream, answers, streams
@@ -226,3 +226,62 @@ async def test_a_chat_passes_a_guard_on_the_whole_platform(guarded: Guarded, eng
     engine.will(streams(*SAID))
     async with guarded(redacting(WORD)) as platform:
         assert f"a {REDACTED} b" == text_of((await platform.chat(stream=True)).body)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_responses_in_the_background_pass_the_guard(
+    guarded: Guarded, engine: Upstream, stream: bool
+) -> None:
+    engine.will(streams(*SAID) if stream else answers(completion(f"a {WORD} b", usage=usage(7, 3))))
+    async with guarded(TestGuard(watch=redacting(WORD).watch, words=("bees",))) as platform:
+        first = await background(platform, "Hi.", stream=stream)
+        second = await background(platform, "bees", stream=stream)
+
+    assert f"a {REDACTED} b" == first["output"][0]["content"][0]["text"]
+    assert ("failed", "content_filter") == (second["status"], second["error"]["code"])
+    assert 1 == len(engine.calls)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_blocked_responses_in_the_background_are_incomplete(
+    guarded: Guarded, engine: Upstream, stream: bool
+) -> None:
+    engine.will(streams(*SAID) if stream else answers(completion(f"a {WORD} b", usage=usage(7, 3))))
+    async with guarded(blocking(WORD)) as platform:
+        response = await background(platform, "Hi.", stream=stream)
+
+    assert ("incomplete", "a ") == (response["status"], response["output"][0]["content"][0]["text"])
+    assert {"reason": "content_filter"} == response["incomplete_details"]
+
+
+async def test_a_background_stream_a_guard_fails_on_is_tried_again(
+    guarded: Guarded, engine: Upstream
+) -> None:
+    engine.always = streams(*SAID)
+    watches = iter([Failing(), Redacting(WORD)])
+    async with guarded(TestGuard(watch=lambda: next(watches))) as platform:
+        response = await background(platform, "Hi.", stream=True)
+
+    assert ("completed", f"a {REDACTED} b") == (
+        response["status"],
+        response["output"][0]["content"][0]["text"],
+    )
+    assert 2 == len(engine.calls)
+
+
+async def background(platform: Running, text: str, *, stream: bool) -> Any:
+    """A response in the background, once it ended; nothing of what was told has the word in it."""
+    taken = await ask(
+        platform, "/v1/responses", input=text, background=True, store=True, stream=stream, temperature=0
+    )
+    assert WORD.encode() not in taken.body
+    told = taken.body.partition(b"data: ")[2].partition(b"\n")[0]
+    name = json.loads(told)["response"]["id"] if stream else taken.json["id"]
+    found: list[Any] = []
+
+    async def is_over() -> bool:
+        found[:] = [(await platform.call("GET", f"/v1/responses/{name}")).json]
+        return found[0]["status"] not in ("queued", "in_progress")
+
+    await eventually(is_over)
+    return found[0]
