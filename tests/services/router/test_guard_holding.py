@@ -1,5 +1,6 @@
 """A guard that holds back or fails: who waits, what is told, what is billed, and what is left behind."""
 
+import asyncio
 import gc
 from collections.abc import Callable
 
@@ -12,6 +13,7 @@ from services.router.attempt import Attempt
 from services.router.exchange import Exchange
 from services.router.guarded import Guarded
 from services.router.order import Deadlines
+from tests.services.router.cold.pool import cold_pool, config_of
 from tests.services.router.guarded import (
     HELLO,
     KEPT_ALIVE,
@@ -272,3 +274,13 @@ async def test_what_a_guarded_request_took_is_freed_without_the_garbage_collecto
             await eventually(nothing_left)
     finally:
         gc.enable()
+
+
+async def test_who_waits_for_an_engine_is_guarded_too(engine: Upstream) -> None:
+    engine.will(streams(*SAID))
+    async with cold_pool(config_of(engine, cold="hold"), guard=redacting(WORD)) as cold:
+        waiting = asyncio.create_task(cold.it.call(chat(stream=True)))
+        await cold.lists("127.0.0.1")
+        answer = await waiting
+
+    assert f"It is no {REDACTED}. Or is it?" == text_of(answer.body)
