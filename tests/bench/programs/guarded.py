@@ -12,4 +12,4 @@ if __name__ == "__main__":
     settings = read_settings({})
     set_up_logs(settings.log_level)
     os.umask(0o077)
-    run(serve(LocalPlatform(settings, TestGuard(watch=Passing)), settings, as_json=True))
+    run(serve(LocalPlatform(settings, guard=TestGuard(watch=Passing)), settings, as_json=True))
