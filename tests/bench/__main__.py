@@ -10,7 +10,7 @@ import click
 import msgspec
 
 from tests.bench.contest import QUICK, Plan, hold
-from tests.bench.gateways import GATEWAYS, USUAL
+from tests.bench.lineup import GATEWAYS, USUAL
 from tests.bench.report import document
 from tests.bench.results import Header, Row
 from tests.bench.site.machine import ROOT, Failed, Missing, check_machine, header

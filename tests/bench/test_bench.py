@@ -8,7 +8,7 @@ import pytest
 
 from tests.bench import guard
 from tests.bench.books import Account, difference
-from tests.bench.gateways import PenstockCloud
+from tests.bench.platforms import PenstockCloud
 from tests.bench.report import ratio
 from tests.bench.results import Header, Load, Round, Row
 from tests.bench.site.machine import ROOT
