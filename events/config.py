@@ -9,6 +9,8 @@ TASK = "task:"  # before a task type, where callers name it as their model
 CONTEXT_LENIENCY = 1.5  # an estimate refuses only what is far over; the engine judges the rest
 
 Kind = Literal["openai", "gemini"]
+WhenCold = Literal["hold", "fallback", "fail"]
+Preference = Literal["weight", "cost", "latency"]
 
 
 class Fleet(Record, forbid_unknown_fields=True):
@@ -43,7 +45,9 @@ class Backend(Record, forbid_unknown_fields=True):
     `api_key`: where the key of a hosted endpoint lies. `auth`: `google` where Google's own credentials of the
     process are the key. `hosted`: whether prompts leave the VPC on the way there; so they do for a `url`,
     unless it is said otherwise. `rehearsal`: whether it answers with made-up text, which a response header
-    tells. `fleet`: what the advice on its replicas goes by.
+    tells. `fleet`: what the advice on its replicas goes by. `affinity`: of several replicas, a prompt goes to
+    one that has read its beginning before, while that has at most so many times the mean of calls under way;
+    0: it goes to the least busy.
     """
 
     replicas: tuple[str, ...] = ()
@@ -55,11 +59,17 @@ class Backend(Record, forbid_unknown_fields=True):
     hosted: bool | None = None
     rehearsal: bool = False
     fleet: Fleet = Fleet()
+    affinity: float = 1.25
 
     @property
     def leaves(self) -> bool:
         """Whether what is sent there leaves the VPC."""
         return self.url is not None if self.hosted is None else self.hosted
+
+    @property
+    def may_be_several(self) -> bool:
+        """Whether it may have more than one replica."""
+        return len(self.replicas) > 1 or self.dns is not None
 
 
 class Deadlines(Record, forbid_unknown_fields=True):
@@ -75,17 +85,28 @@ class Deadlines(Record, forbid_unknown_fields=True):
     total_s: float | None = None
 
 
+class Cost(Record, forbid_unknown_fields=True):
+    """What a model costs at a backend, in USD for a million tokens; only backends are compared by it.
+
+    `input`: tokens of prompts. `output`: tokens of completions.
+    """
+
+    input: float = 0.0
+    output: float = 0.0
+
+
 class Candidate(Record, forbid_unknown_fields=True):
     """One of several backends of a model.
 
     `backend`: its name under `backends`. `served_as`: the model's name there; unless it is told, the name
     callers use. `weight`: its share of the calls, against those of the others; with 0 it is called only where
-    none of the others can be.
+    none of the others can be. `cost`: what it costs there.
     """
 
     backend: str
     served_as: str = ""
     weight: float = 1.0
+    cost: Cost | None = None
 
 
 class Model(Record, forbid_unknown_fields=True):
@@ -93,21 +114,30 @@ class Model(Record, forbid_unknown_fields=True):
 
     `backend`: the backend that serves it. `backends`: several, as candidates with weights. `served_as`: its
     name at the `backend`; unless it is told, the name callers use. `fallback`: other models, or aliases, that
-    may answer instead where no backend of this one can, in this order; none unless told. `tasks`: the types
-    of task it is for; `task:code` as a model's name leads to the models for code. `weight`: its share of such
-    calls, against those of the other models of the task. `context`: the most tokens a prompt may have, where
-    known. `vision`: whether it takes images; where none of the three is told, the engine judges. `tools`:
-    whether it calls tools. `json_schema`: whether it answers by a JSON Schema. `batch_size`: how many calls
-    are worth sending together. `concurrency`: how many calls are worth having under way at once. `deadlines`:
-    how long each phase of a call may take. `cache_ttl_s`: how long an answer may be given again, an hour
-    unless told; for tenants that turned caching on. `version`: any text; with another one no answer from
-    before is given any more.
+    may answer instead where no backend of this one can, in this order; none unless told. `cost`: what it
+    costs at the `backend`. `prefer`: which of its backends comes first: `weight` draws by their weights,
+    `cost` takes the cheapest for the prompt (one without a cost is free), `latency` the one whose streams
+    begin soonest, by those of the last minute and the calls under way. `tasks`: the types of task it is for;
+    `task:code` as a model's name leads to the models for code. `weight`: its share of such calls, against
+    those of the other models of the task. `context`: the most tokens a prompt may have, where known.
+    `vision`: whether it takes images; where none of the three is told, the engine judges. `tools`: whether it
+    calls tools. `json_schema`: whether it answers by a JSON Schema.
+    `batch_size`: how many calls are worth sending together, for whoever sends many; nothing here goes by it.
+    `concurrency`: how many calls one replica runs at once; unless told, the `slots` of the backend's `fleet`.
+    A replica that has as many is passed over while another has fewer; where all have, calls wait inside the
+    engines. `cold`: what becomes of a call while no engine can be reached, where it does not say so itself:
+    `hold` waits for one, `fallback` has another model answer, `fail` refuses; unless told `fallback` where
+    there is one, else the process's setting. `deadlines`: how long each phase of a call may take.
+    `cache_ttl_s`: how long an answer may be given again, an hour unless told; for tenants that turned caching
+    on. `version`: any text; with another one no answer from before is given any more.
     """
 
     backend: str = ""
     backends: tuple[Candidate, ...] = ()
     served_as: str = ""
     fallback: tuple[str, ...] = ()
+    cost: Cost | None = None
+    prefer: Preference = "weight"
     tasks: tuple[str, ...] = ()
     weight: float = 1.0
     context: int | None = None
@@ -116,6 +146,7 @@ class Model(Record, forbid_unknown_fields=True):
     json_schema: bool | None = None
     batch_size: int | None = None
     concurrency: int | None = None
+    cold: WhenCold | None = None
     deadlines: Deadlines = Deadlines()
     cache_ttl_s: int | None = None
     version: str = ""
@@ -123,7 +154,7 @@ class Model(Record, forbid_unknown_fields=True):
     @property
     def candidates(self) -> tuple[Candidate, ...]:
         """Its backends, one or several."""
-        return self.backends or (Candidate(backend=self.backend, served_as=self.served_as),)
+        return self.backends or (Candidate(backend=self.backend, served_as=self.served_as, cost=self.cost),)
 
     def takes(self, tokens: int) -> bool:
         """Whether a prompt of about so many tokens may fit."""
@@ -141,25 +172,30 @@ class Needs(Record):
 
 class Place(Record):
     """One place that may answer: a model at a backend, where it is known as `served_as`. `weight` is its
-    share among those beside it.
+    share among those beside it, `cost` what it costs there.
     """
 
     model: str
     backend: str
     served_as: str
     weight: float = 1.0
+    cost: Cost | None = None
 
 
 class Plan(Record):
     """Where a name leads. A tier is called where no place of the one before it can be.
 
     `plain`: the only place, where nothing about a request or its tenant could rule it out. `context`: the
-    most tokens any of the places takes, None where that is not known of all.
+    most tokens any of the places takes, None where that is not known of all. `spread`: whether one of the
+    places may have several replicas, so that it matters how a prompt begins. `prefers`: for each tier, which
+    of its places comes first.
     """
 
     tiers: tuple[tuple[Place, ...], ...]
     plain: Place | None = None
     context: int | None = None
+    spread: bool = False
+    prefers: tuple[Preference, ...] = ("weight",)
 
     @property
     def places(self) -> tuple[Place, ...]:
@@ -236,6 +272,8 @@ class Config(Record, forbid_unknown_fields=True, dict=True, gc=True):
             tiers=tiers,
             plain=first[0] if len(order) == len(first) == 1 and self._is_plain(first[0]) else None,
             context=max(contexts) if all(contexts) else None,
+            prefers=tuple(self._preference(tier) for tier in tiers),
+            spread=any(self.backends[place.backend].may_be_several for tier in tiers for place in tier),
         )
 
     def _places(self, name: str, *, shared: bool = False) -> tuple[Place, ...]:
@@ -249,9 +287,15 @@ class Config(Record, forbid_unknown_fields=True, dict=True, gc=True):
                 backend=one.backend,
                 served_as=one.served_as or name,
                 weight=one.weight * factor,
+                cost=one.cost,
             )
             for one in row.candidates
         )
+
+    def _preference(self, tier: tuple[Place, ...]) -> Preference:
+        """The one of all its models; where they differ, it is by weight."""
+        found = {self.models[place.model].prefer for place in tier}
+        return found.pop() if len(found) == 1 else "weight"
 
     def _is_plain(self, place: Place) -> bool:
         row, backend = self.models[place.model], self.backends[place.backend]

@@ -4,6 +4,7 @@ import difflib
 import math
 import re
 from collections.abc import Iterator, Mapping
+from functools import cache
 from urllib.parse import urlsplit
 
 import msgspec
@@ -16,6 +17,8 @@ LARGEST = 900 * 1024  # bytes of a document in JSON: a stored one has to fit
 MOST_REPLICAS = 1000
 MOST_SLOTS = 4096
 MOST_CALLS = 100_000
+MOST_AFFINITY = 1000
+DEAREST = 1_000_000
 LONGEST_BOOT_S = 3600
 LONGEST_DEADLINE_S = 86_400
 LONGEST_TTL_S = 7 * 86_400
@@ -41,7 +44,7 @@ def read(document: object) -> Config:
     """A `Config` from plain data (parsed YAML or JSON). Raises `Unfit` naming every field at fault; a value
     that may be a secret is never quoted.
     """
-    mistakes = [*_literal_secrets(document), *_unknown(document, type_info(Config), "")]
+    mistakes = [*_literal_secrets(document), *_unknown(document, _shape(), "")]
     mistakes = mistakes or list(_misshapen(document))
     if mistakes:
         raise Unfit(mistakes)
@@ -57,6 +60,12 @@ def read(document: object) -> Config:
 
 
 # --- the shape
+
+
+@cache
+def _shape() -> Type:
+    """What the schema says of a document, which takes milliseconds to find out."""
+    return type_info(Config)
 
 
 def _sections(document: object) -> Iterator[tuple[str, str, object]]:
@@ -152,6 +161,8 @@ def _backends(config: Config) -> Iterator[str]:
         yield from _address(where, backend)
         yield from _access(where, backend)
         yield from _fleet(f"{where}.fleet", backend.fleet)
+        if not (backend.affinity == 0 or 1 <= backend.affinity <= MOST_AFFINITY):
+            yield f"{where}.affinity is {backend.affinity:g}: it must be 1 to {MOST_AFFINITY}, or 0 for none."
 
 
 def _address(where: str, backend: Backend) -> Iterator[str]:
@@ -244,6 +255,8 @@ def _served(where: str, model: Model, config: Config) -> Iterator[str]:
         return
     if model.backends and model.served_as:
         yield f"{where}.served_as is for a single backend: say it within each of backends."
+    if model.backends and model.cost:
+        yield f"{where}.cost is for a single backend: say it within each of backends."
     field = "backends" if model.backends else "backend"
     for candidate in model.candidates:
         yield from _candidate(f"{where}.{field}", candidate, config)
@@ -257,6 +270,9 @@ def _candidate(where: str, candidate: Candidate, config: Config) -> Iterator[str
         near = _near(candidate.backend, config.backends)
         yield f"{where} names {candidate.backend!r}, which is not under backends{near}."
     yield from _outside(f"{where}: weight", candidate.weight, 0, HEAVIEST, "")
+    if candidate.cost is not None:
+        for name in ("input", "output"):
+            yield from _outside(f"{where}: cost.{name}", getattr(candidate.cost, name), 0, DEAREST, " USD")
 
 
 def _figures(where: str, model: Model) -> Iterator[str]:

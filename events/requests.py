@@ -16,6 +16,7 @@ WAITING: frozenset[State] = frozenset({"accepted", "routed"})
 FINAL: frozenset[State] = frozenset({"completed", "failed", "cancelled", "expired"})
 
 CHAT = "/v1/chat/completions"
+RESPONSES = "/v1/responses"
 LARGEST_BODY = 7_000_000  # bytes in clear of a queued prompt or its answer; what every store can keep
 
 
@@ -49,7 +50,8 @@ class RequestDocument(Record):
     failed. The sealed prompt lies in the body store under `body_id`, sealed with kind "prompt"; an answer
     with kind "answer". `model` is as the caller named it until it is routed, then the one that answers.
     `needs` decide where it can go. `problem` is in our words only; what quotes the caller or the engine is
-    an answer. `answer_to`: where else the answer goes, on demand: to the tenant's answers topic.
+    an answer. `answer_to`: where else the answer goes, on demand: to the tenant's answers topic. `streamed`:
+    what is said of it is journalled as it comes (`events/journal.py`).
     """
 
     id: str
@@ -75,6 +77,7 @@ class RequestDocument(Record):
     traceparent: str = ""
     owed: tuple[Owed, ...] = ()
     needs: Needs = Needs()
+    streamed: bool = False
     schema: int = 1
 
 

@@ -10,6 +10,7 @@ Outcome = Literal[
     "finished",       # the engine gave a whole answer
     "client_gone",    # the caller left; the engine was told to stop
     "cancelled",      # the caller cancelled a queued request
+    "blocked",        # the guard ended it
     "engine_error",   # the engine answered with an error
     "engine_died",    # the engine broke off
     "deadline",       # one of our deadlines passed
@@ -22,8 +23,8 @@ class Started(Record, tag="started", tag_field="kind"):
     """An attempt began.
 
     `estimate`: the input tokens it costs if nothing more is ever heard. `queued`: it answers nobody
-    directly; should it be lost, the request is run again, and only the attempt that gave the answer is
-    billed.
+    directly, or somebody with an idempotency key; should it be lost, the request is run again, and only
+    the attempt that gave the answer is billed.
     """
 
     attempt: str

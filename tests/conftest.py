@@ -1,5 +1,6 @@
 """What all tests share: how async tests run, how long properties may take, and that CI skips nothing."""
 
+import gc
 import os
 from collections import Counter
 
@@ -7,9 +8,11 @@ import pytest
 from hypothesis import settings
 
 # A slow machine is no reason to fail: properties are bounded by their number of examples.
-settings.register_profile("quick", deadline=None, max_examples=25)
+settings.register_profile("quick", deadline=None, max_examples=10)
 settings.register_profile("thorough", deadline=None)
 settings.load_profile("quick")
+
+gc.disable()  # until all is collected: of what that makes nothing is garbage
 
 IN_CI = os.environ.get("CI") == "true"
 
@@ -17,6 +20,12 @@ IN_CI = os.environ.get("CI") == "true"
 @pytest.fixture(scope="session")
 def anyio_backend() -> str:
     return "asyncio"
+
+
+def pytest_collection_finish() -> None:
+    """From here on there is garbage; the thousands of tests themselves are not looked through for it."""
+    gc.freeze()
+    gc.enable()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -5,7 +5,10 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,8 +18,12 @@ PYTHON = (sys.executable, "-P")  # -P: not the folder we are in, but what is ins
 QUICK = "not slow and not soak"
 SLOW = "slow"  # real processes, killed and waited for
 SOAK = "soak"
-PARALLEL = ("-n", str((os.cpu_count() or 1) * 3 // 2 + 1))  # many tests wait more than they work
+# Many tests wait more than they work. Each worker has a whole stretch of them, and shares what a file
+# has started.
+PARALLEL = ("-n", str((os.cpu_count() or 1) * 3 // 2 + 1), "--dist", "worksteal")
 TWO_FILES = ("-n", "2", "--dist", "loadfile")  # they mostly wait, and share what a file has started
+MEMORY = Path("/dev/shm")  # a file system without a disk, where there is one
+ROOM_BYTES = 1 << 30  # the quick tests leave a quarter of it
 THOROUGH = ("--hypothesis-profile", "thorough")  # more examples of every property
 
 
@@ -25,6 +32,7 @@ class Step(NamedTuple):
 
     name: str
     command: tuple[str, ...]
+    in_memory: bool = False
 
 
 class Ended(NamedTuple):
@@ -74,17 +82,34 @@ def checks() -> tuple[Step, ...]:
 
 def pytest(marked: str, rest: list[str]) -> Step:
     """The tests a marker expression picks."""
-    return Step(f"tests ({marked})", (*PYTHON, "-m", "pytest", "-q", "-m", marked, *rest))
+    command = (*PYTHON, "-m", "pytest", "-q", "-m", marked, *rest)
+    return Step(f"tests ({marked})", command, in_memory=marked == QUICK)
 
 
 def run(step: Step) -> Ended:
     """Runs a step in the repository's root, its output ours."""
     print(f"== {step.name}", flush=True)
     began = time.monotonic()
-    code = subprocess.run(step.command, cwd=ROOT, check=False).returncode
+    with environment(in_memory=step.in_memory) as told:
+        code = subprocess.run(step.command, cwd=ROOT, env=told, check=False).returncode
     ended = Ended(step.name, code, time.monotonic() - began)
     print(line_of(ended), flush=True)
     return ended
+
+
+@contextmanager
+def environment(*, in_memory: bool) -> Iterator[dict[str, str]]:
+    """Ours, but that compiled files are kept: without, every worker compiles all tests anew.
+
+    What a quick test writes is gone with it, so its files may lie in memory: a disk would be waited for at
+    every commit. Slow tests are of promises, and write to a real one.
+    """
+    told = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    if not (in_memory and os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > ROOM_BYTES):
+        yield told
+        return
+    with tempfile.TemporaryDirectory(prefix="penstock-", dir=MEMORY, ignore_cleanup_errors=True) as folder:
+        yield told | {"TMPDIR": folder}
 
 
 def line_of(step: Ended) -> str:

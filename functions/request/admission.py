@@ -8,6 +8,7 @@ import msgspec
 from events.config import CONTEXT_LENIENCY, Config, Needs
 from events.words import Problem, Refusal
 from functions.request.mistakes import UNREADABLE, problem_of, quoted
+from functions.request.prefix import Named, of_chat
 
 BYTES_PER_TOKEN = 4  # of English text, https://help.openai.com/en/articles/4936856
 IMAGE_TOKENS = 256  # what Gemma 3 spends on one image
@@ -45,12 +46,15 @@ class ChatBody(msgspec.Struct, frozen=True, gc=False):
     store: bool | None = None
     previous_response_id: str | None = None
     conversation: str | dict[str, msgspec.Raw] | None = None
+    prompt_cache_key: Named = msgspec.UNSET
+    safety_identifier: Named = msgspec.UNSET
+    user: Named = msgspec.UNSET
 
 
 class Admitted(msgspec.Struct, frozen=True, gc=False):
     """The verdict for: which model, as the caller named it, whether streamed, what the prompt is estimated to
-    cost, and what it needs of a model. `seed` is the same in every turn of a conversation; it is empty where
-    nothing depends on it.
+    cost, and what it needs of a model. `seed` and `prefix` are the same in every turn of a conversation, the
+    `prefix` also in others that begin alike; they are empty and 0 where nothing depends on them.
     """
 
     model: str
@@ -60,6 +64,7 @@ class Admitted(msgspec.Struct, frozen=True, gc=False):
     input_estimate: int
     needs: Needs = Needs()
     seed: str = ""
+    prefix: int = 0
 
 
 _decoder = msgspec.json.Decoder(ChatBody)
@@ -85,15 +90,22 @@ def admit(body: bytes, config: Config) -> Admitted | Refusal:
     options = chat.stream_options
     wants_usage = isinstance(options, StreamOptions) and options.include_usage is True
     given = (chat.model, chat.stream is True, options is not msgspec.UNSET, wants_usage, estimate)
-    if plan.plain is not None:  # nothing further decides
+    if plan.plain is not None and not plan.spread:  # nothing further decides
         return Admitted(*given)
-    return Admitted(*given, _needs(chat, estimate), _seed(chat.messages))
+    prefix = _prefix(chat) if plan.spread else 0
+    if plan.plain is not None:
+        return Admitted(*given, prefix=prefix)
+    return Admitted(*given, _needs(chat, estimate), _seed(chat.messages), prefix)
+
+
+def _prefix(chat: ChatBody) -> int:
+    return of_chat(chat.messages, chat.prompt_cache_key, chat.safety_identifier, chat.user)
 
 
 def _stateful(chat: ChatBody) -> Refusal:
     """The refusal of what needs a memory of conversations, which there is not."""
     if chat.store:
-        return unsupported("store", "Nothing is stored here: leave store out, or send false.")
+        return unsupported("store", "Chats are not stored: leave store out, or ask for a response with it.")
     param = "previous_response_id" if chat.previous_response_id else "conversation"
     return unsupported(
         param, f"No conversations are kept here: leave {param} out, and send all of its turns."

@@ -17,12 +17,15 @@ Admit = Callable[[bytes, Config], Admitted | Refusal]
 
 
 class Endpoint(Record):
-    """One endpoint. `prompt`: the field its prompt is in. `cached`: whether an answer may be given again."""
+    """One endpoint. `prompt`: the field its prompt is in. `cached`: whether an answer may be given again.
+    `queued`: whether what is asked may be queued as it is.
+    """
 
     path: str
     admit: Admit
     prompt: str
     cached: bool = False
+    queued: bool = True
 
     def blame(self, refusal: Refusal) -> Refusal:
         """A refusal that blames the prompt, under the prompt's name here."""

@@ -34,7 +34,7 @@ class Taken(Record):
 def take(body: bytes, options: Options, *, config: Config, now: datetime, terms: Terms) -> Taken | Refusal:
     """The verdict on a body handed in to be queued."""
     if len(body) > terms.body_bytes:
-        return _too_large(len(body), terms.body_bytes)
+        return too_large(len(body), terms.body_bytes)
     submission = read_submission(body, options, now=now, default_deadline_s=terms.deadline_s)
     if isinstance(submission, Refusal):
         return submission
@@ -51,7 +51,8 @@ def take(body: bytes, options: Options, *, config: Config, now: datetime, terms:
     return Taken(submission=submission, admitted=admitted)
 
 
-def _too_large(size: int, limit: int) -> Refusal:
+def too_large(size: int, limit: int) -> Refusal:
+    """The refusal of a body that no store would keep."""
     problem = Problem(
         message=f"The body has {size} bytes, and one that is queued may have {limit} at most. Send less, "
         "or ask the endpoint itself.",

@@ -15,6 +15,7 @@ from functions.request.admission import (
     unknown_model,
 )
 from functions.request.mistakes import UNREADABLE, problem_of
+from functions.request.prefix import of_text
 
 Prompt = str | list[str | int | list[int]]  # a text, token ids, or a list of either
 
@@ -95,6 +96,7 @@ def _admit(
         input_estimate=sum(sizes),
         needs=Needs(tokens=longest),
         seed="" if plan.plain is not None else _seed(prompt),
+        prefix=of_text(prompt) if plan.spread and param == "prompt" else 0,
     )
 
 

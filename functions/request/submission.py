@@ -80,7 +80,9 @@ def read_submission(
             custom_id=options.custom_id if envelope.custom_id is None else envelope.custom_id,
             answer=options.answer if envelope.answer is None else envelope.answer,
         )
-    return _judge(url, body, options, now, default_deadline_s)
+    if url not in ENDPOINTS:
+        return _refusal(f"{quoted(url)} cannot be queued; use {' or '.join(ENDPOINTS)}.", "url")
+    return judge_options(url, body, options, now=now, default_deadline_s=default_deadline_s)
 
 
 def asked_for(body: bytes) -> AnswerTo | None:
@@ -102,11 +104,10 @@ def _is_envelope(body: bytes) -> bool:
     return shape.body is not msgspec.UNSET and shape.messages is msgspec.UNSET
 
 
-def _judge(
-    url: str, body: bytes, options: Options, now: datetime, default_deadline_s: int
+def judge_options(
+    url: str, body: bytes, options: Options, *, now: datetime, default_deadline_s: int
 ) -> Submission | Refusal:
-    if url not in ENDPOINTS:
-        return _refusal(f"{quoted(url)} cannot be queued; use {' or '.join(ENDPOINTS)}.", "url")
+    """The body with its options, if each of these can be granted."""
     if options.lane not in LANES:
         return _refusal(f"lane is {quoted(options.lane)}; use {' or '.join(LANES)}.", "lane")
     if options.custom_id and len(options.custom_id) > MAX_CUSTOM_ID:

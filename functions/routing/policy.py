@@ -5,12 +5,13 @@ import math
 from collections.abc import Mapping
 from typing import Final, Literal
 
-from events.config import Config, Model, Needs, Place
+from events.config import Config, Model, Needs, Place, Preference
 from events.words import Problem, Record, Refusal, server_problem
 
 Reason = Literal["context", "vision", "tools", "json_schema", "may_leave", "unavailable"]
 
 NOTHING: Final[Mapping[str, str]] = {}
+USUAL_ANSWER = 256  # tokens
 LACKING_S = 60  # somebody has to set it
 STATUS: dict[Reason, int] = {"may_leave": 403}  # else 400: the request asks too much
 CODES: dict[Reason, str] = {
@@ -29,12 +30,14 @@ FURTHEST: tuple[Reason, ...] = ("unavailable", "may_leave", "context", "vision",
 
 class Ask(Record):
     """What decides beside the name. `may_leave`: whether the tenant's prompts may leave the VPC. `seed`:
-    where weights decide, the same seed leads to the same order.
+    where weights decide, the same seed leads to the same order. `waits`: by backend, how many seconds a
+    prompt waits there now for the first token; one that is not known is as good as none, so that it is tried.
     """
 
     needs: Needs = Needs()
     may_leave: bool = False
     seed: str = ""
+    waits: Mapping[str, float] = {}
 
 
 PLAIN: Final = Ask()
@@ -80,7 +83,7 @@ def candidates(
         return Refusal(status=404, problem=problem)
     left: list[Place] = []
     dropped: list[Dropped] = []
-    for tier in plan.tiers:
+    for tier, prefer in zip(plan.tiers, plan.prefers, strict=True):
         kept: list[Place] = []
         for place in tier:
             verdict = _judge(place, config, ask, lacking)
@@ -88,7 +91,7 @@ def candidates(
                 kept.append(place)
             else:
                 dropped.append(verdict)
-        left += _ordered(kept, ask.seed)
+        left += _preferred(kept, prefer, ask)
     return Choice(places=tuple(left), dropped=tuple(dropped)) if left else refusal_of(dropped)
 
 
@@ -134,6 +137,24 @@ def _unable(place: Place, row: Model, needs: Needs) -> Dropped | None:
         if getattr(needs, ability) and getattr(row, ability) is False:
             return Dropped(place=place, reason=ability, why=f"The model {place.model} {lacks}.")
     return None
+
+
+def _preferred(places: list[Place], prefer: Preference, ask: Ask) -> list[Place]:
+    """The best first; among equals it is by weight, and those without weight come last."""
+    places = _ordered(places, ask.seed)
+    if prefer == "cost":
+        return sorted(places, key=lambda place: (not place.weight, price(place, ask.needs.tokens)))
+    if prefer == "latency":
+        return sorted(places, key=lambda place: (not place.weight, ask.waits.get(place.backend, 0.0)))
+    return places
+
+
+def price(place: Place, tokens: int) -> float:
+    """About what a prompt of so many tokens costs at a place, in millionths of a USD, with an answer of
+    usual length.
+    """
+    cost = place.cost
+    return 0.0 if cost is None else cost.input * tokens + cost.output * USUAL_ANSWER
 
 
 def _ordered(places: list[Place], seed: str) -> list[Place]:

@@ -12,8 +12,10 @@ from events.config_schema import PATH as CONFIG
 from events.config_schema import config_schema
 from events.release import PATH, broken, pinned
 from events.words import Invalid
-from services.cli import reference
+from services.cli import figures, reference
 from services.router import openapi
+
+ROOT = Path(__file__).parents[2]
 
 
 def render() -> dict[str, str]:
@@ -21,7 +23,7 @@ def render() -> dict[str, str]:
     schema = json.dumps(config_schema(), indent=2, ensure_ascii=False) + "\n"
     api = json.dumps(openapi.document(), indent=2, ensure_ascii=False) + "\n"
     own = {CONFIG: schema, openapi.PATH: api, reference.PATH: reference.settings_reference()}
-    return export.render() | own
+    return export.render() | own | {figures.PATH: figures.observability(ROOT)}
 
 
 def write(root: Path) -> list[str]:
@@ -80,4 +82,4 @@ def main(arguments: list[str], root: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:], Path(__file__).parents[2])
+    main(sys.argv[1:], ROOT)

@@ -96,6 +96,10 @@ class ConfigFeed:
         found = {} if self._pool is None else self._pool.lacking()
         return {**found, **self._lacking} if found else self._lacking
 
+    def cold(self) -> Mapping[str, str]:
+        """Which of its backends have no engine listed, and why."""
+        return {} if self._pool is None else self._pool.cold()
+
     def served(self) -> Served:
         """All of that. Raises `Unavailable` before there was a document."""
         return Served(config=self.config(), source=self._source, version=self.version, seen=self.seen)

@@ -172,7 +172,7 @@ class Dispatcher:
         def ended(task: asyncio.Task[None]) -> None:
             self._runs.pop(task, None)
             self.tally.ended(claimed.document, run.completed)
-            self._count(run.completed)
+            self._count(claimed.document.url, run.completed)
             self._tenants[tenant] -= 1
             if run.waits_again:
                 self._waiting.add_later((tenant, lane), run.not_before)
@@ -182,10 +182,11 @@ class Dispatcher:
 
         task.add_done_callback(ended)
 
-    def _count(self, done: Completed | None) -> None:
+    def _count(self, url: str, done: Completed | None) -> None:
         metrics = self._ports.metrics
         if metrics is not None and done is not None:
-            metrics.ended(done.model, done.outcome, done.usage, done.duration_ms / 1000, None)
+            took_s = done.duration_ms / 1000
+            metrics.attempted(done.model, done.backend, url, done.outcome, done.usage, took_s)
 
     async def stop(self, grace_s: float) -> None:
         """Lets runs end for `grace_s`, then gives the rest back to the queue."""

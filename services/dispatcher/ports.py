@@ -7,8 +7,11 @@ from typing import Protocol
 
 from events.bus import Publisher
 from events.config import Config
+from events.journal import Entry
 from events.requests import LARGEST_BODY, RequestDocument, Versioned
 from events.words import Lane, Usage
+from services.dispatcher.watch import RunWatch
+from services.guarding.guard import Guard
 from services.pool.pool import Pool
 from services.requests.waiters import Waiters
 from services.usage.recorder import UsageRecorder
@@ -61,6 +64,26 @@ class Bodies(Protocol):
         """Deletes bodies whose time is over; how many."""
 
 
+class Journal(Protocol):
+    """Where the events of streamed responses are kept."""
+
+    async def append(self, entry: Entry) -> None:
+        """Takes the entry's place for it; raises `Conflict` where another entry has it."""
+
+    async def read(self, request: str, place: int, limit: int) -> Sequence[Entry]:
+        """Entries from a place on, in their order."""
+
+    async def forget(self, now: datetime, limit: int) -> int:
+        """Deletes entries whose time is over; how many."""
+
+
+class Expiring(Protocol):
+    """What is kept for a time."""
+
+    async def forget(self, now: datetime, limit: int) -> int:
+        """Deletes what is over; how many."""
+
+
 class Sealer(Protocol):
     """Seals bodies under the tenant's key."""
 
@@ -74,8 +97,8 @@ class Sealer(Protocol):
 class Metrics(Protocol):
     """What is counted for whoever asks how it goes."""
 
-    def ended(
-        self, model: str, outcome: str, usage: Usage, duration_s: float, first_byte_s: float | None
+    def attempted(
+        self, model: str, backend: str, path: str, outcome: str, usage: Usage, duration_s: float
     ) -> None:
         """An attempt ended."""
 
@@ -89,7 +112,8 @@ class Pace:
     cancellation as well; from `heartbeat_s` on never. `progress_every_s`: how often a running attempt is
     recorded to be alive. `skew_s`: how far clocks may differ before a lease is thought lost.
     `stale_after_s`: how long a request may wait for its route before it is announced again, and how often
-    that is done. `answer_bytes`: what an answer may have that is to be kept.
+    that is done. `answer_bytes`: what an answer may have that is to be kept. `journal_every_s`,
+    `journal_bytes`: after how long, or how many bytes, what is told of a streamed response is journalled.
     """
 
     slots: int = 16
@@ -108,6 +132,8 @@ class Pace:
     stale_after_s: float = 300.0
     keep_s: int = 86_400
     answer_bytes: int = LARGEST_BODY
+    journal_every_s: float = 0.5
+    journal_bytes: int = 16 * 1024
 
 
 async def _stays(tenant: str) -> bool:
@@ -116,12 +142,14 @@ async def _stays(tenant: str) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ports:
-    """All of it. `owner` names this process in claims; `waiters` are those it rings for. `may_leave`: whether
-    a tenant's prompts may leave the VPC.
+    """All of it. `owner` names this process in claims; `waiters` are those it rings for, `watch` notes
+    what becomes of each run. `may_leave`: whether a tenant's prompts may leave the VPC. `guard`: who judges
+    prompts and watches answers; None: nobody.
     """
 
     requests: Requests
     bodies: Bodies
+    journal: Journal
     sealer: Sealer
     publisher: Publisher
     recorder: UsageRecorder
@@ -132,4 +160,7 @@ class Ports:
     pace: Pace
     waiters: Waiters = field(default_factory=Waiters)
     metrics: Metrics | None = None
+    keyed_calls: Expiring | None = None
+    watch: RunWatch | None = None
     may_leave: Callable[[str], Awaitable[bool]] = _stays
+    guard: Guard | None = None

@@ -142,6 +142,7 @@ class PressureReporter:
         self._tally = tally
         self._ports = ports
         self._every_s = every_s
+        self.last: PressureReported | None = None  # what was said
 
     async def run(self) -> None:
         """Until cancelled; whatever goes wrong with one report, the next one may succeed."""
@@ -174,6 +175,7 @@ class PressureReporter:
             ),
         )
         envelope = wrap(event, id=secrets.token_hex(16), source=SOURCE, time=now)
+        self.last = event
         await ports.publisher.publish([message_of(envelope)])
 
     async def _backend(self, name: str, pool: Pool, window: Window, now: datetime) -> BackendPressure:

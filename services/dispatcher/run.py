@@ -12,13 +12,16 @@ from events.requests import Answer, RequestDocument, Versioned, owed
 from events.usage import Completed, Outcome, Progress, Started, UsageRecorded
 from events.words import Conflict, Invalid, Problem, Refusal, Unavailable, Usage, attempt_id, server_problem
 from functions.request.admission import Admitted
-from functions.request.endpoints import ENDPOINTS
 from functions.request.lifecycle import expired_problem, finish, release
 from functions.routing.policy import Ask, choose
 from services.dispatcher.engine_call import EngineCall
 from services.dispatcher.hold import Hold
-from services.dispatcher.judgement import Judgement, judge
+from services.dispatcher.judgement import Again, Judgement, judge, released, told_as_response
 from services.dispatcher.ports import Ports
+from services.dispatcher.prepared import Prepared, prepare
+from services.dispatcher.streaming import Streaming
+from services.guarding.asking import judged
+from services.guarding.guard import Allowed, Prompt, Watching
 from services.pool.wire import for_engine
 from services.requests.outbox import pay
 from services.wire.errors import error_body
@@ -38,7 +41,9 @@ class Run:
         self._attempt = attempt_id(claimed.document.id, claimed.document.attempts)
         self._began = ports.now()
         self._started: Started | None = None
+        self._streaming: Streaming | None = None
         self.completed: Completed | None = None  # what is recorded of its end
+        self._watched = ports.watch.begin(claimed.document) if ports.watch is not None else None
 
     @property
     def _document(self) -> RequestDocument:
@@ -56,6 +61,13 @@ class Run:
 
     async def run(self) -> None:
         """To the end, whatever it is."""
+        try:
+            await self._run()
+        finally:
+            if self._watched is not None:
+                self._watched.ended(self._document.state, self.completed)
+
+    async def _run(self) -> None:
         tasks = [asyncio.create_task(one) for one in (self._work(), self._hold.keep(), self._report())]
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -72,13 +84,18 @@ class Run:
 
     async def _report(self) -> None:
         """Records that the attempt is alive, or the sweep would settle it by an estimate. The engine counts
-        when it has answered; until then all that is known is the prompt.
+        when it has answered; until then all that is known is the prompt, and of a stream what it said.
         """
         while True:
             await asyncio.sleep(self._ports.pace.progress_every_s)
             if self._started is not None:
-                usage = Usage(input=self._started.estimate)
+                usage = Usage(input=self._started.estimate, output=self._said)
                 self._ports.recorder.add(Progress(attempt=self._attempt, at=self._ports.now(), usage=usage))
+
+    @property
+    def _said(self) -> int:
+        """Tokens that a stream has told so far."""
+        return self._streaming.tokens if self._streaming is not None else 0
 
     async def _work(self) -> None:
         try:
@@ -93,19 +110,29 @@ class Run:
 
     async def _attempt_it(self) -> Judgement:
         body = await self._hold.insist(self._prompt)
-        endpoint = ENDPOINTS.get(self._document.url)
-        if endpoint is None:  # a newer version took it
-            raise Invalid(f"{self._document.url} cannot be run here.")
-        admitted = endpoint.admit(body, self._ports.config())
-        if isinstance(admitted, Refusal):  # the configuration changed since it was taken
-            return Judgement(outcome="engine_error", problem=admitted.problem)
+        prepared = prepare(self._document, body, self._ports.config())
+        if isinstance(prepared, Refusal):  # the configuration changed since it was taken
+            return Judgement(outcome="engine_error", problem=prepared.problem)
+        said = await self._judged(prepared)
+        if isinstance(said, Refusal):
+            again: Again = "no" if said.status == 400 else "free"
+            return Judgement(outcome="blocked", problem=prepared.blame(said).problem, again=again)
         left_s = (self._document.deadline_at - self._ports.now()).total_seconds()
         if left_s <= 0:
             return self._timed_out()
         try:
-            return await self._call_engine(body, admitted, min(self._ports.pace.total_s, left_s))
+            return await self._call_engine(prepared, said.watch, min(self._ports.pace.total_s, left_s))
         except TimeoutError:
             return self._timed_out()
+
+    async def _judged(self, prepared: Prepared) -> Allowed | Refusal:
+        """The guard's verdict; it is asked here, where requests of every way in come by."""
+        guard, document = self._ports.guard, self._document
+        if guard is None:
+            return Allowed()
+        model = prepared.admitted.model
+        prompt = Prompt(tenant=document.tenant, model=model, endpoint=prepared.path, body=prepared.body)
+        return await judged(guard, prompt)
 
     async def _prompt(self) -> bytes:
         document = self._document
@@ -114,33 +141,36 @@ class Run:
             raise Invalid(f"The prompt of {document.id} is gone.")
         return await self._ports.sealer.open(document.tenant, "prompt", document.body_id, sealed)
 
-    async def _call_engine(self, body: bytes, admitted: Admitted, total_s: float) -> Judgement:
+    async def _call_engine(self, prepared: Prepared, watching: Watching | None, total_s: float) -> Judgement:
         document, config, pool = self._document, self._ports.config(), self._ports.pool()
-        place = self._place(config, admitted)
+        place = self._place(config, prepared.admitted)
         if not isinstance(place, Refusal) and config.backends[place.backend].leaves:
             place = await self._allowed(place)
         if isinstance(place, Refusal):
             return Judgement(outcome="engine_error", problem=place.problem)
-        replica = pool.pick(place.backend)
-        if replica is None:
+        picked = pool.pick(place.backend, model=place.model, prefix=prepared.admitted.prefix)
+        if picked is None:
             problem = server_problem(f"{document.model} has no engine right now.", "engine_unavailable")
             return Judgement(outcome="engine_error", problem=problem, again="free")
         fields = field("x-penstock-attempt", self._attempt)
-        if document.traceparent:
+        if self._watched is not None:
+            fields += self._watched.calls(place, config.backends[place.backend], picked.replica)
+        elif document.traceparent:
             fields += field("traceparent", document.traceparent)
-        call = EngineCall()
-        self._start(admitted, place)
-        payload = for_engine(body, admitted, place.served_as)
+        self._start(prepared.admitted, place)
+        payload = for_engine(prepared.body, prepared.admitted, place.served_as)
         own = config.models[place.model].deadlines
-        result = await call.run(
-            replica,
-            document.url,
-            fields,
-            payload,
-            connect_s=own.connect_s or self._ports.pace.connect_s,
-            total_s=min(total_s, own.total_s or total_s),
-        )
-        return judge(result, document.model, self._ports.pace.answer_bytes)
+        connect_s = own.connect_s or self._ports.pace.connect_s
+        total_s = min(total_s, own.total_s or total_s)
+        asked = (picked.replica, prepared.path, fields, payload)
+        if document.streamed and prepared.response is not None:
+            self._streaming = Streaming(document, prepared.response, self._ports, self._hold.insist, watching)
+            return await self._streaming.run(*asked, connect_s=connect_s, total_s=total_s)
+        result = await EngineCall().run(*asked, connect_s=connect_s, total_s=total_s)
+        judgement = released(judge(result, document.model, self._ports.pace.answer_bytes), watching)
+        if prepared.response is None:
+            return judgement
+        return told_as_response(judgement, prepared.response, int(self._ports.now().timestamp()))
 
     def _place(self, config: Config, admitted: Admitted) -> Place | Refusal:
         """Where it was routed to; where that is no place any more, one inside that it can go to today."""
@@ -279,13 +309,21 @@ class Run:
         with contextlib.suppress(Unavailable):
             found = await self._ports.requests.get(self._document.id)
         cancelled = found is not None and found.document.state == "cancelled"
-        self._record("cancelled" if cancelled else "superseded", billed=cancelled)
+        self._record("cancelled" if cancelled else "superseded", billed=cancelled, output_estimate=self._said)
 
     # --- what is recorded
 
-    def _record(self, outcome: Outcome, usage: Usage | None = None, *, billed: bool = False) -> None:
+    def _record(
+        self,
+        outcome: Outcome,
+        usage: Usage | None = None,
+        *,
+        billed: bool = False,
+        output_estimate: int = 0,
+    ) -> None:
         if self._started is not None:
-            self._ports.recorder.add(self._completed(outcome, usage, billed=billed))
+            done = self._completed(outcome, usage, billed=billed, output_estimate=output_estimate)
+            self._ports.recorder.add(done)
 
     def _completed(
         self, outcome: Outcome, usage: Usage | None, *, billed: bool, output_estimate: int = 0

@@ -92,8 +92,9 @@ def _announcement(document: RequestDocument, now: datetime) -> Message:
 async def _forget(ports: Ports) -> None:
     while len(await ports.requests.forget(ports.now(), AT_ONCE)) == AT_ONCE:
         pass
-    while await ports.bodies.forget(ports.now(), AT_ONCE) == AT_ONCE:
-        pass
+    for kept in (ports.bodies, ports.journal, ports.keyed_calls):
+        while kept is not None and await kept.forget(ports.now(), AT_ONCE) == AT_ONCE:
+            pass
 
 
 async def _each(find: Callable[[], Awaitable[Sequence[Versioned]]]) -> AsyncIterator[Versioned]:

@@ -2,9 +2,12 @@
 
 from collections.abc import Callable
 from http import HTTPStatus
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from services.wire.fields import Fields
+
+if TYPE_CHECKING:
+    from services.router.watch import Watched
 
 STATUS_LINES: dict[int, bytes] = {
     status.value: b"HTTP/1.1 %d %b\r\n" % (status.value, status.phrase.encode()) for status in HTTPStatus
@@ -21,7 +24,7 @@ class Call:
     `target` is the raw path with its query.
     """
 
-    __slots__ = ("body", "headers", "keep_alive", "method", "path", "query", "target", "version")
+    __slots__ = ("body", "headers", "keep_alive", "method", "path", "query", "target", "version", "watched")
 
     def __init__(
         self,
@@ -39,6 +42,7 @@ class Call:
         self.body = body
         self.version = version
         self.keep_alive = keep_alive
+        self.watched: Watched | None = None  # where somebody notes what becomes of it
 
     def header(self, name: bytes) -> bytes:
         """The value of a header, or b""."""

@@ -1,6 +1,7 @@
 """One engine of the pool: its address, its open connections and what is under way there."""
 
 import asyncio
+import hashlib
 import logging
 import ssl
 import time
@@ -21,6 +22,8 @@ GOODBYE_S = 1.0  # how long an engine may take to end TLS in good order
 FAILURES = 5  # in a row, and a replica is put aside
 FIRST_ASIDE_S = 2.0
 LAST_ASIDE_S = 30.0
+NEWEST = 0.3  # how much the last stream's beginning weighs against those before it
+REMEMBERED_S = 60.0
 PORTS = {"http": 80, "https": 443}
 
 log = logging.getLogger("penstock.pool")
@@ -57,6 +60,7 @@ class Replica:
         self._tls = tls if parts.scheme == "https" else None
         self._retired = False
         self.in_flight = 0
+        self.salt = int.from_bytes(hashlib.blake2b(self.url.encode(), digest_size=8).digest())
         self.turn = Turn()
         self._heads: dict[str, bytes] = {}
         self._idle: list[Connection] = []
@@ -65,6 +69,8 @@ class Replica:
         self._aside_since = float("-inf")
         self._aside_s = 0.0
         self.failures = 0  # calls in a row that came to nothing
+        self._begins_s = 0.0  # how long a stream takes to begin, the last ones weighing more
+        self._began_at = float("-inf")
 
     def __repr__(self) -> str:
         return f"Replica({self.url}, in_flight={self.in_flight})"
@@ -164,6 +170,16 @@ class Replica:
         self.failures += 1
         if self.failures >= FAILURES:
             self.put_aside(began)
+
+    def began_after(self, seconds: float) -> None:
+        """A stream's first token came so long after its call."""
+        known, self._began_at = self.begins_s, self.now()
+        self._begins_s = seconds if known is None else known + NEWEST * (seconds - known)
+
+    @property
+    def begins_s(self) -> float | None:
+        """How long a stream takes here to begin; None where there was none of late."""
+        return self._begins_s if self.now() - self._began_at < REMEMBERED_S else None
 
     def idle(self, connection: Connection) -> None:
         """A connection is free for the next call: what it carried was answered."""

@@ -23,15 +23,18 @@ from events.words import (
     server_problem,
 )
 from functions.request.admission import unknown_model
+from functions.request.idempotency import HEADER
 from functions.request.mistakes import clipped, quoted
 from functions.request.submission import Options
 from services.router.gate import Gate
+from services.router.idempotency.queued import QueuedOnce
 from services.router.queue import RequestQueue
 from services.router.routes import Routes
 from services.wire.errors import error_body, error_fields
 from services.wire.ids import request_id
 
 MAX_WAIT_S = 60.0
+REPLAYED = {"idempotent-replayed": "true"}
 NO_WEBHOOKS = Refusal(
     status=400,
     problem=Problem(
@@ -54,10 +57,12 @@ class PublicApi:
         config: Callable[[], Config],
         started_at: int,
         routes: Routes | None = None,
+        once: QueuedOnce | None = None,
     ) -> None:
         self._gate = gate
         self._queue = queue
         self._config = config
+        self._once = once
         self._started_at = started_at
         self._routes = routes or Routes(config=config)
 
@@ -72,11 +77,7 @@ class PublicApi:
         ]
 
     def _keyed(self, endpoint: Endpoint) -> Callable[[Request], Awaitable[Response]]:
-        async def checked(request: Request) -> Response:
-            key = await self._gate.enter(request.headers.get("authorization", "").encode("latin-1"))
-            return refuse(key) if isinstance(key, Refusal) else await endpoint(request, key)
-
-        return checked
+        return keyed(self._gate, endpoint)
 
     async def models(self, request: Request, key: ApiKey) -> Response:
         """`GET /v1/models`: what this caller could be answered by, here and now."""
@@ -110,16 +111,18 @@ class PublicApi:
             return refuse(Refusal(status=415, problem=problem))
         if "x-penstock-webhook" in request.headers:
             return refuse(NO_WEBHOOKS)
-        options = Options(
-            lane=request.headers.get("x-penstock-lane", "interactive"),
-            deadline=request.headers.get("x-penstock-deadline"),
-            answer=request.headers.get("x-penstock-answer"),
-        )
         parent = request.headers.get("traceparent", "")
-        taken = await self._queue.submit(key, await request.body(), options, parent)
+        options, body = options_of(request), await request.body()
+        name, replayed = request.headers.get(HEADER), False
+        if name is None or self._once is None:
+            taken = await self._queue.submit(key, body, options, parent)
+        else:
+            path = request.url.path
+            taken, replayed = await self._once.submit(key, name, path, body, options, parent)
         if isinstance(taken, Refusal):
             return refuse(taken)
-        return raw(await self._queue.resource(taken), 202, {"location": f"/v1/requests/{taken.id}"})
+        fields = {"location": f"/v1/requests/{taken.id}"} | (REPLAYED if replayed else {})
+        return raw(await self._queue.resource(taken), 202, fields)
 
     async def read(self, request: Request, key: ApiKey) -> Response:
         """`GET /v1/requests/{id}?wait=30`."""
@@ -135,6 +138,25 @@ class PublicApi:
         name = request.path_params["name"]
         document = await self._queue.cancel(key.tenant, name)
         return refuse(_no_such(name)) if document is None else raw(await self._queue.resource(document))
+
+
+def keyed(gate: Gate, endpoint: Endpoint) -> Callable[[Request], Awaitable[Response]]:
+    """The endpoint, for those who show a key."""
+
+    async def checked(request: Request) -> Response:
+        key = await gate.enter(request.headers.get("authorization", "").encode("latin-1"))
+        return refuse(key) if isinstance(key, Refusal) else await endpoint(request, key)
+
+    return checked
+
+
+def options_of(request: Request) -> Options:
+    """What is asked for beside the body of what is queued."""
+    return Options(
+        lane=request.headers.get("x-penstock-lane", "interactive"),
+        deadline=request.headers.get("x-penstock-deadline"),
+        answer=request.headers.get("x-penstock-answer"),
+    )
 
 
 def _wait(text: str) -> float | Refusal:
@@ -187,18 +209,20 @@ async def on_http_error(request: Request, error: Exception) -> Response:
 async def on_penstock_error(request: Request, error: Exception) -> Response:
     """Our four errors, as the statuses they mean."""
     assert isinstance(error, PenstockError)
+    return refuse(refusal_of_error(error))
+
+
+def refusal_of_error(error: PenstockError) -> Refusal:
+    """One of our four errors, as it is told to a caller."""
     match error:
         case Invalid():
-            refusal = Refusal(status=400, problem=Problem(message=str(error), code="invalid_request"))
+            return Refusal(status=400, problem=Problem(message=str(error), code="invalid_request"))
         case Conflict():
-            refusal = Refusal(status=409, problem=Problem(message=str(error), code="conflict"))
+            return Refusal(status=409, problem=Problem(message=str(error), code="conflict"))
         case Refused():
             problem = Problem(message=str(error), type="rate_limit_error", code="refused")
-            refusal = Refusal(status=429, problem=problem, retry_after_s=1)
-        case _:
-            problem = server_problem(f"{error} Try again.", "unavailable")
-            refusal = Refusal(status=503, problem=problem, retry_after_s=1)
-    return refuse(refusal)
+            return Refusal(status=429, problem=problem, retry_after_s=1)
+    return Refusal(status=503, problem=server_problem(f"{error} Try again.", "unavailable"), retry_after_s=1)
 
 
 async def on_any_error(request: Request, error: Exception) -> Response:

@@ -60,8 +60,8 @@ class Attempt:
 
     __slots__ = (
         "_all", "_caller", "_flight", "_headers", "_held", "_order", "_parts", "_progress_at", "_recorded",
-        "_status", "_tokens", "_unsaved", "_usage", "answer", "began", "first_at", "id", "last_at", "phase",
-        "stream",
+        "_status", "_tokens", "_unsaved", "_usage", "answer", "began", "cut", "first_at", "id", "last_at",
+        "phase", "stream",
     )  # fmt: skip
 
     def __init__(self, exchanges: "Exchanges", order: Order, caller: Caller, number: int) -> None:
@@ -82,6 +82,7 @@ class Attempt:
             b""  # of an answer in one piece; of a stream what may not be seen yet
         )
         self.answer = b""  # in one piece, once it is whole
+        self.cut = False  # by a guard
         self._held = 0  # bytes that count against the budget
         self._usage: Usage | None = None  # as the engine told it
         self._tokens = 0  # of output in an answer in one piece that does not tell it
@@ -125,7 +126,7 @@ class Attempt:
         elif self._held + len(data) > self._all.deadlines.answer_bytes:
             problem = server_problem("The engine's answer is too large.", "engine_error")
             self._caller.refuse("engine_error", Refusal(status=502, problem=problem))  # as the next would be
-        elif self._hold(len(data)):
+        elif self.hold(len(data)):
             self._parts = grown(self._parts, data) if self._parts else data
 
     def completed(self) -> None:
@@ -171,23 +172,23 @@ class Attempt:
         if stream.failed:
             self._broke("engine_error", f"The engine for {self._order.model} failed.", "engine_error")
         elif stream.unfinished != unfinished:
-            self._hold(stream.unfinished - unfinished)
+            self.hold(stream.unfinished - unfinished)
 
     def _pass_on(self, events: bytes) -> bool:
         """Gives events to the caller, or keeps them until they may be seen; False where that ended it."""
         if self.first_at and not self._unsaved and not self._parts:  # nearly always
             self._caller.relay(events)
-            return True
+            return self.phase != "over"
         if not self.first_at and self.has_begun:
             self.first_at = self.last_at
         if self.may_be_seen:
             if self._parts:
                 events = self._taken_from_hold() + events
             self._caller.relay(events)
-            return True
+            return self.phase != "over"
         if self._unsaved:
             self._all.recorder.hurry()
-        if not self._hold(len(events)):
+        if not self.hold(len(events)):
             return False
         self._parts = grown(self._parts, events) if self._parts else events
         return True
@@ -241,7 +242,8 @@ class Attempt:
             return
         if self.may_be_seen and self._parts:
             self._caller.relay(self._taken_from_hold())
-        self._caller.now_billable()
+        if not self.is_over:
+            self._caller.now_billable()
 
     @property
     def may_be_seen(self) -> bool:
@@ -277,6 +279,11 @@ class Attempt:
         return Progress(attempt=self.id, at=self._all.now(), usage=self.usage)
 
     @property
+    def is_over(self) -> bool:
+        """Whether its caller has ended it."""
+        return self.phase == "over"
+
+    @property
     def told_done(self) -> bool:
         """Whether a stream was told to its end."""
         return self.stream is not None and self.stream.done
@@ -296,7 +303,7 @@ class Attempt:
 
     # --- memory
 
-    def _hold(self, size: int) -> bool:
+    def hold(self, size: int) -> bool:
         """Takes room for bytes that came and cannot be passed on yet; without room, that is the end."""
         if self._all.budget.take(size):
             self._held += size

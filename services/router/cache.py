@@ -192,6 +192,7 @@ class AnswerCache:
         generations = self._generations if self._is_current() else None
         name = self._ports.config().resolved(admitted.model)
         if directives.no_store or generations is None or not name or not may_ask(fields, wished=wished):
+            self._ports.metrics.looked("bypass")
             self._pass_on(directives, reply, go, "fwd=bypass")
             return
         asked = Asked(
@@ -262,6 +263,7 @@ class AnswerCache:
         if hit is not None and self._may_give(hit, directives, now):
             self._replay(asked, hit, now)
             return
+        self._ports.metrics.looked("late" if late else "bypass" if directives.no_cache else "miss")
         why = "fwd=request" if hit is not None or directives.no_cache else "fwd=miss"
         if asked.key:
             why += f'; key="{asked.key}"'
@@ -324,7 +326,7 @@ class AnswerCache:
             hit=hit.tier,
         )
         ports.recorder.add(record)
-        ports.metrics.ended(asked.name, "hit", Usage(), took_s, took_s)
+        ports.metrics.looked(hit.tier)
 
     # --- an answer that was made
 

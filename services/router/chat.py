@@ -1,7 +1,7 @@
 """The endpoints of engines: the hot path, plain functions over bytes and structs."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from events.config import Config, Place
@@ -9,20 +9,30 @@ from events.words import ApiKey, Problem, Refusal, Unavailable, server_problem
 from functions.request.admission import Admitted
 from functions.request.endpoints import CHATS, Endpoint
 from functions.request.mistakes import clipped
+from functions.request.prefix import of_name
+from functions.routing.cold import cold_refusal
+from functions.routing.explained import by, route_item
 from services.front.call import Call, Reply
+from services.guarding.guard import Allowed, Prompt, Watching
 from services.pool.pool import Pool
 from services.pool.wire import for_engine
 from services.router.cache import AnswerCache, Presence
+from services.router.cold.door import NAME as COLD
+from services.router.cold.door import ColdDoor
 from services.router.exchanges import Exchanges
 from services.router.gate import Gate, token_of
+from services.router.idempotency.runs import Runs
 from services.router.order import REHEARSAL, Order
 from services.router.routes import Routes
+from services.router.screen import Screen
 from services.router.tape import Tape
 from services.router.way import Way
 from services.wire.errors import error_body, error_fields
 from services.wire.fields import Fields, field
 from services.wire.ids import request_id
 
+KEY = b"idempotency-key"
+CONVERSATION = b"x-penstock-conversation"  # names what is to stay at one replica
 JSON = (b"application/json", None)  # as nearly all clients say it
 
 
@@ -38,6 +48,9 @@ class Chat:
         cache: AnswerCache | None = None,
         routes: Routes | None = None,
         endpoint: Endpoint = CHATS,
+        runs: Runs | None = None,
+        door: ColdDoor | None = None,
+        screen: Screen | None = None,
     ) -> None:
         self._endpoint = endpoint
         self._path = endpoint.path
@@ -48,7 +61,10 @@ class Chat:
         self._exchanges = exchanges
         self._cache = cache
         self._routes = routes or Routes(config=config)
-        self._told: dict[str, dict[str, Fields]] = {}  # by model and backend
+        self._runs = runs
+        self._door = door
+        self._screen = screen
+        self._told: dict[tuple[str, str, str], Fields] = {}  # by name, model and backend
         self._fetching: set[asyncio.Task[None]] = set()
 
     def __call__(self, call: Call, reply: Reply) -> None:
@@ -62,7 +78,8 @@ class Chat:
         token = token_of(headers.get(b"authorization", b""))
         key = self._gate.ring.find(token)
         if key is not None or not token:
-            self._serve(self._gate.judge(token, key), call, reply)
+            enter = self._serve if KEY not in headers else self._serve_once
+            enter(self._gate.judge(token, key), call, reply)
         else:
             task = asyncio.get_running_loop().create_task(self._fetch(token, call, reply))
             self._fetching.add(task)
@@ -78,7 +95,15 @@ class Chat:
             problem = server_problem("API keys cannot be checked right now; try again.", "keys_unavailable")
             verdict = Refusal(status=503, problem=problem, retry_after_s=1)
         if not presence.gone:
-            self._serve(verdict, call, reply)
+            enter = self._serve if KEY not in call.headers else self._serve_once
+            enter(verdict, call, reply)
+
+    def _serve_once(self, key: ApiKey | Refusal, call: Call, reply: Reply) -> None:
+        """A call that may be retried: answered once."""
+        if isinstance(key, Refusal) or self._runs is None:
+            self._serve(key, call, reply)
+        else:
+            self._runs.serve(key, call, reply, partial(self._serve, key, call))
 
     def _serve(self, key: ApiKey | Refusal, call: Call, reply: Reply) -> None:
         if isinstance(key, Refusal):
@@ -88,12 +113,38 @@ class Chat:
         if isinstance(verdict, Refusal):
             self._refuse(verdict, reply)
             return
+        if call.watched is not None:
+            call.watched.admitted(key, verdict, call.body)
+        wish = call.headers.get(COLD)
+        if wish is not None and self._door is not None:
+            refusal = self._door.judge(wish, verdict, self._endpoint)
+            if refusal is not None:
+                self._refuse(refusal, reply)
+                return
+        if self._screen is None:
+            self._answer(key, verdict, call, reply)
+        else:
+            prompt = Prompt(tenant=key.tenant, model=verdict.model, endpoint=self._path, body=call.body)
+            self._screen.ask(prompt, reply, partial(self._judged, key, verdict, call, reply))
+
+    def _judged(
+        self, key: ApiKey, admitted: Admitted, call: Call, reply: Reply, said: Allowed | Refusal
+    ) -> None:
+        """The guard has read the prompt."""
+        if isinstance(said, Refusal):
+            self._refuse(said, reply)
+        else:
+            self._answer(key, admitted, call, reply, said.watch)
+
+    def _answer(
+        self, key: ApiKey, admitted: Admitted, call: Call, reply: Reply, watching: Watching | None = None
+    ) -> None:
         cache = self._cache
         if cache is not None and key.tenant in cache.on:
-            go = partial(self._dispatch, key, verdict, call, reply)
-            cache.serve(key, verdict, call, reply, go, kept=self._endpoint.cached)
+            go = partial(self._dispatch, key, admitted, call, reply, watching=watching)
+            cache.serve(key, admitted, call, reply, go, kept=self._endpoint.cached)
         else:
-            self._dispatch(key, verdict, call, reply)
+            self._dispatch(key, admitted, call, reply, watching=watching)
 
     def _dispatch(
         self,
@@ -103,25 +154,50 @@ class Chat:
         reply: Reply,
         told: Fields = b"",
         tape: Tape | None = None,
+        watching: Watching | None = None,
     ) -> None:
         places = self._routes.places(admitted, key.tenant)
         if isinstance(places, Refusal):
             self._refuse(places, reply)
             return
         ordered = partial(self._order, request_id(), key, admitted, call, told)
-        way = Way(self._pool(), map(ordered, places))
-        if not way.begin():
-            problem = server_problem(f"{admitted.model} has no engine right now.", "engine_unavailable")
-            self._refuse(Refusal(status=503, problem=problem, retry_after_s=5), reply)
-            return
-        self._exchanges.begin(way, reply, tape)
+        door, prefix = self._door, admitted.prefix
+        if prefix and CONVERSATION in call.headers:
+            prefix = of_name(call.headers[CONVERSATION])
+        patience = None if door is None else door.patience(key, admitted, call, reply, places, self._path)
+        way = Way(self._pool(), places, ordered, prefix, patience)
+        if way.begin():
+            self._exchanges.begin(way, reply, tape, call.watched, watching)
+        else:
+            self._no_engine(way, admitted, places, call, reply, tape, watching)
+
+    def _no_engine(
+        self,
+        way: Way,
+        admitted: Admitted,
+        places: Sequence[Place],
+        call: Call,
+        reply: Reply,
+        tape: Tape | None,
+        watching: Watching | None,
+    ) -> None:
+        patience = way.patience
+        if patience is not None and patience.hold:
+            self._exchanges.hold(way, reply, tape, call.watched, watching)
+        elif patience is not None and patience.enqueue is not None:
+            patience.enqueue()
+        elif self._door is not None:
+            own = places if patience is None else patience.own
+            self._refuse(self._door.refusal(admitted.model, own), reply)
+        else:
+            self._refuse(cold_refusal(admitted.model, 5), reply)
 
     def _order(
         self, name: str, key: ApiKey, admitted: Admitted, call: Call, told: Fields, place: Place
     ) -> Order:
         """The request as it is done at this place."""
         config, parent = self._config(), call.headers.get(b"traceparent")
-        reply_fields = b"x-request-id: %b\r\n%b%b" % (name.encode(), self._route_of(place), told)
+        reply_fields = b"x-request-id: %b\r\n%b" % (name.encode(), told)
         if config.backends[place.backend].rehearsal:
             reply_fields += REHEARSAL
         return Order(
@@ -136,15 +212,18 @@ class Chat:
             input_estimate=admitted.input_estimate,
             fields=b"traceparent: %b\r\n" % parent if parent else b"",
             reply_fields=reply_fields,
+            route=self._route_of(admitted.model, place),
             deadlines=self._exchanges.deadlines.of(config.models[place.model]),
+            again=self._runs is not None and KEY in call.headers,
         )
 
-    def _route_of(self, place: Place) -> Fields:
-        """The header line that tells the place."""
-        route = self._told.get(place.model, {}).get(place.backend)
+    def _route_of(self, name: str, place: Place) -> Fields:
+        """The header line that tells the place, without its end."""
+        key = (name, place.model, place.backend)
+        route = self._told.get(key)
         if route is None:
-            route = field("x-penstock-route", f"{place.model}@{place.backend}")
-            self._told.setdefault(place.model, {})[place.backend] = route
+            why = by(self._config().plans.get(name), place)
+            route = self._told[key] = field("x-penstock-route", route_item(place, why)).rstrip()
         return route
 
     def _refuse(self, refusal: Refusal, reply: Reply) -> None:

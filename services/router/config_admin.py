@@ -25,6 +25,9 @@ class Feed(Protocol):
     def lacking(self) -> Mapping[str, str]:
         """What its backends need that is not here, by backend."""
 
+    def cold(self) -> Mapping[str, str]:
+        """Which of its backends have no engine listed, and why."""
+
     async def apply(self, body: bytes, after: int | None) -> Published:
         """Publishes a document behind version `after`, and serves it."""
 
@@ -58,7 +61,7 @@ class ConfigApi:
             "newest": max(served.version, served.seen),
             "source": served.source,
             "document": plain(served.config),
-            "lacking": dict(self._feed.lacking()),
+            "lacking": {**self._feed.cold(), **self._feed.lacking()},
         }
 
 

@@ -223,3 +223,28 @@ class ResponseObject(Record):
     parallel_tool_calls: bool
     temperature: float
     top_p: float
+
+
+class Deleted(Record):
+    """A response that is kept no more."""
+
+    id: str
+    object: Literal["response"]
+    deleted: Literal[True]
+
+
+class InputItem(Record):
+    """A message, a function's call or its output; it tells again what was sent, with an id."""
+
+    id: str
+    type: str
+
+
+class InputItems(Record):
+    """Some of the items a response was asked with."""
+
+    object: Literal["list"]
+    data: list[InputItem]
+    first_id: str | None
+    last_id: str | None
+    has_more: bool

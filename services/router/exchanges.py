@@ -6,11 +6,14 @@ from datetime import datetime
 
 from services.front.call import Reply
 from services.front.limits import Budget
+from services.guarding.guard import Watching
+from services.router.cold.room import ColdRoom
 from services.router.exchange import Exchange
 from services.router.metrics import Metrics
 from services.router.order import Deadlines
 from services.router.retries import Retries
 from services.router.tape import Tape
+from services.router.watch import Watched
 from services.router.way import Way
 from services.usage.recorder import UsageRecorder
 
@@ -22,6 +25,7 @@ class Exchanges:
     """All exchanges under way, with what they share; its tick enforces the deadlines.
 
     `budget` bounds the bytes of answers that are held: the front's own, so that one bound holds for all.
+    `cold`: where requests may wait for an engine.
     """
 
     def __init__(
@@ -33,9 +37,11 @@ class Exchanges:
         now: Callable[[], datetime],
         budget: Budget | None = None,
         retries: Retries | None = None,
+        cold: ColdRoom | None = None,
     ) -> None:
         self.recorder = recorder
         self.retries = retries or Retries()
+        self.cold = cold
         self.retrying = 0  # exchanges that are not in their first attempt
         self.metrics = metrics
         self.deadlines = deadlines
@@ -46,14 +52,44 @@ class Exchanges:
         self.open: set[Exchange] = set()
         self._ticker: asyncio.TimerHandle | None = None
 
-    def begin(self, way: Way, reply: Reply, tape: Tape | None = None) -> None:
+    def begin(
+        self,
+        way: Way,
+        reply: Reply,
+        tape: Tape | None = None,
+        watched: Watched | None = None,
+        watching: Watching | None = None,
+    ) -> None:
         """Starts the first attempt, where the way has begun; the reply is answered in every case. What the
-        client gets is noted on the `tape`.
+        client gets is noted on the `tape`, what becomes of the call by who watched it; where a guard is
+        `watching`, that is what it lets out.
         """
-        exchange = Exchange(self, way, reply, tape)
+        self._opened(way, reply, tape, watched, watching).begin()
+
+    def hold(
+        self,
+        way: Way,
+        reply: Reply,
+        tape: Tape | None = None,
+        watched: Watched | None = None,
+        watching: Watching | None = None,
+    ) -> None:
+        """The same where no engine can be reached, and the request waits for one."""
+        way.wait()
+        self._opened(way, reply, tape, watched, watching).hold()
+
+    def _opened(
+        self,
+        way: Way,
+        reply: Reply,
+        tape: Tape | None,
+        watched: Watched | None,
+        watching: Watching | None,
+    ) -> Exchange:
+        exchange = Exchange(self, way, reply, tape, watched, watching)
         self.open.add(exchange)
         reply.listener = exchange
-        exchange.begin()
+        return exchange
 
     def may_retry(self, number: int) -> bool:
         """Whether an exchange may follow its attempt `number` by another."""
@@ -68,6 +104,8 @@ class Exchanges:
         now = self.clock()
         for exchange in list(self.open):
             exchange.check(now)
+        if self.cold is not None:
+            self.cold.look()
         self.start()
 
     async def drain(self, grace_s: float) -> None:

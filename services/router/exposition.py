@@ -5,6 +5,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 from services.front.call import Call, Reply
 from services.router.metrics import Metrics
+from services.telemetry.prometheus import PrometheusFigures
 from services.wire.fields import field
 
 TYPE = field("content-type", CONTENT_TYPE_LATEST)
@@ -15,7 +16,7 @@ class Exposition:
 
     def __init__(self, metrics: Metrics) -> None:
         self._registry = CollectorRegistry()
-        self._registry.register(metrics)
+        self._registry.register(PrometheusFigures(metrics.read))
 
     def __call__(self, call: Call, reply: Reply) -> None:
         """Answers one scrape."""

@@ -1,125 +1,204 @@
-"""What the router counts: plain numbers on the hot path, Prometheus families when somebody asks."""
+"""What is counted of requests: plain numbers on the hot path, figures when somebody asks."""
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import reduce
+from typing import TypeAlias
 
-from prometheus_client.core import (
-    CounterMetricFamily,
-    GaugeMetricFamily,
-    HistogramMetricFamily,
-    Metric,
-)
-from prometheus_client.registry import Collector
-
+from events.requests import CHAT
 from events.words import Usage
+from services.telemetry import figures
+from services.telemetry.figures import Counts, Figure, Reading, Sample
+from services.telemetry.names import (
+    DURATIONS_S,
+    FIRST_TOKENS_S,
+    OUTPUT_TOKENS_S,
+    TOKENS,
+    operation_of,
+)
 
-SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
+# One value, or several by the values of the figure's attributes.
+Gauge: TypeAlias = Callable[[], float | Mapping[tuple[str, ...], float]]
+
+
+AT_ONCE = 256  # answers counted together: it halves what each of them costs
 
 
 class Histogram:
-    """Counts of observations by upper bound, in seconds."""
+    """Counts of observations by upper bound, and their sum."""
 
     __slots__ = ("counts", "total")
 
-    def __init__(self) -> None:
-        self.counts = [0] * (len(SECONDS) + 1)
+    def __init__(self, bounds: Sequence[float]) -> None:
+        self.counts = [0] * (len(bounds) + 1)
         self.total = 0.0
 
-    def observe(self, seconds: float) -> None:
-        """Counts one."""
-        self.counts[bisect_left(SECONDS, seconds)] += 1
-        self.total += seconds
-
-    def buckets(self) -> list[tuple[str, float]]:
-        """Cumulative counts, as Prometheus wants them."""
-        found, running = [], 0
-        for bound, count in zip((*map(str, SECONDS), "+Inf"), self.counts, strict=True):
-            running += count
-            found.append((bound, float(running)))
-        return found
+    @property
+    def read(self) -> Counts:
+        """The value of a figure."""
+        return Counts(self.counts, self.total)
 
 
-class ModelMetrics:
-    """The numbers of one model."""
+Ended: TypeAlias = tuple[str, Usage, float, float | None]
 
-    __slots__ = ("duration", "first_byte", "input_tokens", "outcomes", "output_tokens", "retries")
+
+class Series:
+    """The numbers of one model at one backend, for one endpoint. What ended lately waits in `pending`."""
+
+    __slots__ = ("durations", "first", "input", "output", "pending", "per_token")
 
     def __init__(self) -> None:
-        self.outcomes: dict[str, int] = {}
-        self.retries: dict[str, int] = {}
-        self.input_tokens = 0
-        self.output_tokens = 0
-        self.duration = Histogram()
-        self.first_byte = Histogram()
+        self.pending: list[Ended] = []
+        self.durations: dict[str, Histogram] = {}  # by outcome
+        self.first = Histogram(FIRST_TOKENS_S)
+        self.per_token = Histogram(OUTPUT_TOKENS_S)
+        self.input = Histogram(TOKENS)
+        self.output = Histogram(TOKENS)
+
+    def add(self, ended: Ended) -> None:
+        """One ended: how, what it used, how long it took, and when the first part of its answer came."""
+        self.pending.append(ended)
+        if len(self.pending) >= AT_ONCE:
+            self.fold()
+
+    def fold(self) -> "Series":
+        """Counts what is pending, in one loop without calls of our own: this is on every request's bill."""
+        ended, self.pending = self.pending, []
+        into, out, first, each = self.input, self.output, self.first, self.per_token
+        for outcome, usage, took_s, first_s in ended:
+            tokens = usage.input
+            into.counts[bisect_left(TOKENS, tokens)] += 1
+            into.total += tokens
+            tokens = usage.output
+            out.counts[bisect_left(TOKENS, tokens)] += 1
+            out.total += tokens
+            durations = self.durations.get(outcome)
+            if durations is None:
+                durations = self.durations[outcome] = Histogram(DURATIONS_S)
+            durations.counts[bisect_left(DURATIONS_S, took_s)] += 1
+            durations.total += took_s
+            if first_s is None or outcome != "finished":
+                continue
+            first.counts[bisect_left(FIRST_TOKENS_S, first_s)] += 1
+            first.total += first_s
+            if tokens > 1 and took_s > first_s:
+                each_s = (took_s - first_s) / (tokens - 1)
+                each.counts[bisect_left(OUTPUT_TOKENS_S, each_s)] += 1
+                each.total += each_s
+        return self
 
 
-class Metrics(Collector):
-    """All numbers of one process; `gauges` are read when scraped."""
+Place: TypeAlias = tuple[str, str, str]  # a model, a backend, and the path of an endpoint
 
-    def __init__(self, gauges: dict[str, Callable[[], float]]) -> None:
-        self.models: dict[str, ModelMetrics] = {}
+
+class Metrics:
+    """All numbers of one process; `gauges`, named as in `figures.GAUGES`, are read when somebody asks."""
+
+    def __init__(self, gauges: Mapping[str, Gauge]) -> None:
+        self.answered: dict[Place, Series] = {}
+        self.ran: dict[Place, Series] = {}
+        self.retries: dict[tuple[str, str], int] = {}
         self.refusals: dict[tuple[int, str], int] = {}
-        self.gauges = gauges
+        self.cache: dict[str, int] = {}
+        self.gauges = dict(gauges)
 
     def retried(self, model: str, outcome: str) -> None:
         """An attempt with this outcome was followed by another."""
-        retries = self._of(model).retries
-        retries[outcome] = retries.get(outcome, 0) + 1
-
-    def _of(self, model: str) -> ModelMetrics:
-        numbers = self.models.get(model)
-        if numbers is None:
-            numbers = self.models[model] = ModelMetrics()
-        return numbers
+        self.retries[model, outcome] = self.retries.get((model, outcome), 0) + 1
 
     def ended(
-        self, model: str, outcome: str, usage: Usage, duration_s: float, first_byte_s: float | None
+        self,
+        model: str,
+        outcome: str,
+        usage: Usage,
+        duration_s: float,
+        first_byte_s: float | None,
+        *,
+        backend: str = "",
+        path: str = CHAT,
     ) -> None:
-        """An attempt ended."""
-        numbers = self._of(model)
-        numbers.outcomes[outcome] = numbers.outcomes.get(outcome, 0) + 1
-        numbers.input_tokens += usage.input
-        numbers.output_tokens += usage.output
-        numbers.duration.observe(duration_s)
-        if first_byte_s is not None:
-            numbers.first_byte.observe(first_byte_s)
+        """A synchronous request ended, for all its attempts. `first_byte_s`: from the same beginning to the
+        first part of a streamed answer.
+        """
+        series = self.answered.get((model, backend, path))
+        if series is None:
+            series = self.answered[model, backend, path] = Series()
+        series.add((outcome, usage, duration_s, first_byte_s))
+
+    def attempted(
+        self, model: str, backend: str, path: str, outcome: str, usage: Usage, duration_s: float
+    ) -> None:
+        """An attempt at a queued request ended."""
+        series = self.ran.setdefault((model, backend, path), Series())
+        series.add((outcome, usage, duration_s, None))
 
     def refused(self, status: int, code: str) -> None:
-        """A request was answered with an error before any attempt."""
+        """A call was answered with an error before any attempt."""
         self.refusals[status, code] = self.refusals.get((status, code), 0) + 1
 
-    def collect(self) -> Iterable[Metric]:
-        """Called by prometheus_client at each scrape."""
-        attempts = CounterMetricFamily(
-            "penstock_attempts", "Attempts by outcome.", labels=("model", "outcome")
-        )
-        retries = CounterMetricFamily(
-            "penstock_retries", "Attempts followed by another, by their outcome.", labels=("model", "outcome")
-        )
-        tokens = CounterMetricFamily("penstock_tokens", "Tokens by direction.", labels=("model", "direction"))
-        duration = HistogramMetricFamily("penstock_attempt_seconds", "Attempts' duration.", labels=("model",))
-        first = HistogramMetricFamily(
-            "penstock_first_byte_seconds", "Time to an answer's first byte.", labels=("model",)
-        )
-        for model, numbers in self.models.items():
-            for outcome, count in numbers.outcomes.items():
-                attempts.add_metric((model, outcome), count)
-            for outcome, count in numbers.retries.items():
-                retries.add_metric((model, outcome), count)
-            tokens.add_metric((model, "input"), numbers.input_tokens)
-            tokens.add_metric((model, "output"), numbers.output_tokens)
-            duration.add_metric((model,), numbers.duration.buckets(), numbers.duration.total)
-            first.add_metric((model,), numbers.first_byte.buckets(), numbers.first_byte.total)
-        yield from (attempts, retries, tokens, duration, first, self._refusals())
-        for name, read in self.gauges.items():
-            yield GaugeMetricFamily(
-                f"penstock_{name}", name.replace("_", " ").capitalize() + ".", value=read()
-            )
+    def looked(self, result: str) -> None:
+        """What the cache had for a call."""
+        self.cache[result] = self.cache.get(result, 0) + 1
 
-    def _refusals(self) -> CounterMetricFamily:
-        family = CounterMetricFamily(
-            "penstock_refusals", "Requests answered with an error.", labels=("status", "code")
-        )
-        for (status, code), count in self.refusals.items():
-            family.add_metric((str(status), code), count)
-        return family
+    # --- read
+
+    def read(self) -> Iterable[Reading]:
+        """Every figure as it stands now."""
+        for series in (*self.answered.values(), *self.ran.values()):
+            series.fold()
+        yield _durations(figures.REQUESTS, self.answered)
+        for figure, part in ((figures.FIRST_TOKENS, "first"), (figures.OUTPUT_TOKENS, "per_token")):
+            yield Reading(
+                figure,
+                [
+                    Sample(_told(place), getattr(series, part).read)
+                    for place, series in self.answered.items()
+                    if any(getattr(series, part).counts)
+                ],
+            )
+        yield _durations(figures.OPERATIONS, self.ran)
+        yield Reading(figures.TOKENS, list(self._tokens()))
+        yield _counter(figures.RETRIES, self.retries.items())
+        refusals = (((str(status), code), count) for (status, code), count in self.refusals.items())
+        yield _counter(figures.REFUSALS, refusals)
+        yield _counter(figures.CACHE, (((result,), count) for result, count in self.cache.items()))
+        for name, read in self.gauges.items():
+            yield _gauge(figures.GAUGES[name], read())
+
+    def _tokens(self) -> Iterable[Sample]:
+        """Of both ways in."""
+        for place in self.answered.keys() | self.ran.keys():
+            found = [by[place] for by in (self.answered, self.ran) if place in by]
+            for direction in ("input", "output"):
+                counts = [getattr(series, direction).read for series in found]
+                yield Sample((*_told(place), direction), reduce(_added, counts))
+
+
+def _told(place: Place) -> tuple[str, str, str]:
+    model, backend, path = place
+    return operation_of(path), model, backend
+
+
+def _added(one: Counts, other: Counts) -> Counts:
+    buckets = [a + b for a, b in zip(one.buckets, other.buckets, strict=True)]
+    return Counts(buckets, one.total + other.total)
+
+
+def _durations(figure: Figure, found: Mapping[Place, Series]) -> Reading:
+    """What went well has no kind of error."""
+    samples = [
+        Sample((*_told(place), "" if outcome == "finished" else outcome), durations.read)
+        for place, series in found.items()
+        for outcome, durations in series.durations.items()
+    ]
+    return Reading(figure, samples)
+
+
+def _counter(figure: Figure, found: Iterable[tuple[tuple[str, ...], int]]) -> Reading:
+    return Reading(figure, [Sample(values, count) for values, count in found])
+
+
+def _gauge(figure: Figure, value: float | Mapping[tuple[str, ...], float]) -> Reading:
+    if isinstance(value, Mapping):
+        return Reading(figure, [Sample(values, one) for values, one in value.items()])
+    return Reading(figure, [Sample((), value)])

@@ -8,17 +8,18 @@ from typing import Any, Literal
 import msgspec
 
 from events.answer import RequestTold
-from events.requests import CHAT
+from events.requests import CHAT, RESPONSES
 from events.words import Record
 from functions.request.admission import ChatBody
 from functions.request.endpoints import COMPLETIONS, EMBEDDINGS
 from functions.request.prompts import CompletionBody, EmbeddingBody
 from functions.request.submission import Envelope
+from services.responses.asked import ResponseBody
 from services.router import described
 from services.router.refined import PARAMETERS, QUEUED, refined
-from services.router.responses.asked import RESPONSES, ResponseBody
 
 PATH = "services/router/openapi.json"
+ONE_RESPONSE, ITEMS = f"{RESPONSES}/{{name}}", f"{RESPONSES}/{{name}}/input_items"
 MODELS, MODEL = "/v1/models", "/v1/models/{name:path}"
 REQUEST, CANCEL = "/v1/requests/{name}", "/v1/requests/{name}/cancel"
 PARAMETER = re.compile(r"{(\w+)(:path)?}")
@@ -35,7 +36,7 @@ class Operation(Record):
     operations, by their path, are about. `open`: it needs no key.
     """
 
-    method: Literal["get", "post"]
+    method: Literal["get", "post", "delete"]
     path: str
     summary: str
     more: str = ""
@@ -52,7 +53,21 @@ class Operation(Record):
 
 
 _JSON_OR_EVENTS = ("application/json", "text/event-stream")
-_CACHED = {"cache-control": "`no-cache`, `no-store`, `max-age=N`, `only-if-cached` (docs/caching.md)."}
+_ONCE = {"idempotency-key": "A retry with the same key and body gets the same answer (docs/api.md)."}
+_QUEUED = {
+    "x-penstock-lane": "`interactive` or `batch`.",
+    "x-penstock-deadline": "Seconds from now, or an RFC 3339 time.",
+    "x-penstock-answer": "`topic`: the answer is published to the tenant's answers topic, too.",
+}
+_IN_BACKGROUND = {name: f"{told} Only with `background`." for name, told in _QUEUED.items()}
+_ROUTED = {
+    **_ONCE,
+    "x-penstock-cold": "`fail`, `hold`, `queue` or `fallback`, while there is no engine (docs/routing.md).",
+    "x-penstock-conversation": "Calls of the same name go to the same replica, while that has room.",
+}
+_CACHED = _ROUTED | {
+    "cache-control": "`no-cache`, `no-store`, `max-age=N`, `only-if-cached` (docs/caching.md)."
+}
 
 OPERATIONS = (
     Operation(
@@ -72,6 +87,7 @@ OPERATIONS = (
         summary="Complete a plain text, whole or streamed.",
         more="A prompt is a text, token ids, or a list of either." + _PASSED,
         bodies=(CompletionBody,),
+        headers=_ROUTED,
         answer="A text completion, or with `stream` its chunks as server-sent events.",
         gives=described.Completion,
         media=_JSON_OR_EVENTS,
@@ -82,20 +98,57 @@ OPERATIONS = (
         summary="Embed texts.",
         more="An input is a text, token ids, or a list of either." + _PASSED,
         bodies=(EmbeddingBody,),
+        headers=_ROUTED,
         answer="A list of embeddings.",
         gives=described.Embeddings,
     ),
     Operation(
         method="post",
         path=RESPONSES,
-        summary="Answer as OpenAI's Responses do, whole or streamed; nothing is kept.",
-        more="Tools are functions; `store: true`, `background: true`, `previous_response_id`, "
+        summary="Answer as OpenAI's Responses do, whole or streamed, at once or in the background.",
+        more="Nothing is kept but with `store` or `background`. Tools are functions; `previous_response_id`, "
         "`conversation`, `prompt` and tools of other types are refused with their `param`." + _PASSED,
         bodies=(ResponseBody,),
-        headers=_CACHED,
+        headers=_CACHED | _IN_BACKGROUND,
         answer="A response, or with `stream` its events as server-sent events.",
         gives=described.ResponseObject,
         media=_JSON_OR_EVENTS,
+        links=("/id", (ONE_RESPONSE, ITEMS)),
+    ),
+    Operation(
+        method="get",
+        path=ONE_RESPONSE,
+        summary="Read a response that is kept, or follow one in the background.",
+        query={
+            "stream": "`true`: its events, where it was made with `background` and `stream`.",
+            "starting_after": "The `sequence_number` of the last event you have.",
+        },
+        answer="The response, or its events.",
+        gives=described.ResponseObject,
+        media=_JSON_OR_EVENTS,
+    ),
+    Operation(
+        method="delete",
+        path=ONE_RESPONSE,
+        summary="Delete a response that is kept; one that is still made is cancelled.",
+        gives=described.Deleted,
+    ),
+    Operation(
+        method="post",
+        path=f"{RESPONSES}/{{name}}/cancel",
+        summary="Cancel a response in the background.",
+        gives=described.ResponseObject,
+    ),
+    Operation(
+        method="get",
+        path=ITEMS,
+        summary="List the items a kept response was asked with.",
+        query={
+            "limit": "How many at most, 1 to 100; 20 unless told.",
+            "order": "`desc`, the last first, or `asc`.",
+            "after": "The id of the item they come behind.",
+        },
+        gives=described.InputItems,
     ),
     Operation(
         method="get",
@@ -113,11 +166,7 @@ OPERATIONS = (
         summary="Queue a request, to be answered later.",
         more="A flat body is a chat; an envelope names the endpoint.",
         bodies=(described.QueuedChat, Envelope),
-        headers={
-            "x-penstock-lane": "`interactive` or `batch`.",
-            "x-penstock-deadline": "Seconds from now, or an RFC 3339 time.",
-            "x-penstock-answer": "`topic`: the answer is published to the tenant's answers topic, too.",
-        },
+        headers={**_ONCE, **_QUEUED},
         status=202,
         answer="The queued request.",
         gives=RequestTold,

@@ -59,7 +59,9 @@ def _late(what: str, within_s: float, code: str) -> Problem:
 
 
 class Order(Record):
-    """What is to be done: who asks, for which model, where, and what goes over the wire."""
+    """What is to be done: who asks, for which model, where, and what goes over the wire. `again`: should this
+    process die, it is asked for again, under the same idempotency key.
+    """
 
     request_id: str
     key: ApiKey
@@ -72,4 +74,6 @@ class Order(Record):
     input_estimate: int
     fields: Fields = b""  # for the engine
     reply_fields: Fields = b""  # for the client
+    route: Fields = b""  # the line that tells it the place; without its end, as a replica may follow
     deadlines: Deadlines | None = None  # where the model has its own
+    again: bool = False

@@ -91,24 +91,37 @@ class RequestQueue:
         self, key: ApiKey, body: bytes, options: Options, traceparent: str
     ) -> RequestDocument | Refusal:
         """Takes a request: when this returns a document, it is stored and will run."""
-        now = self._now()
-        taken = take(body, options, config=self._config(), now=now, terms=self._terms)
-        if isinstance(taken, Refusal):
-            return taken
-        routed = self._route(key, taken, now, traceparent)
+        taken = self.judge(body, options)
+        return taken if isinstance(taken, Refusal) else await self.enter(key, taken, traceparent)
+
+    def judge(self, body: bytes, options: Options) -> Taken | Refusal:
+        """Whether a body may be queued."""
+        return take(body, options, config=self._config(), now=self._now(), terms=self._terms)
+
+    async def enter(
+        self, key: ApiKey, taken: Taken, traceparent: str, *, name: str = "", streamed: bool = False
+    ) -> RequestDocument | Refusal:
+        """Queues what may be, under this name or a new one. Where others queue under the same name, there is
+        one request, which all of them get. `streamed`: what is said of it is journalled as it comes.
+        """
+        routed = self._route(key, taken, name, traceparent)
         if isinstance(routed, Refusal):
             return routed
+        routed = replace(routed, streamed=streamed)
+        if name:  # the prompts of others with this name are the same, but each is sealed by itself
+            routed = replace(routed, body_id=f"{routed.body_id}-{request_id()}")
         sealed = await self._sealer.seal(key.tenant, "prompt", routed.body_id, taken.submission.body)
         await self._bodies.put(routed.body_id, sealed, routed.expire_at)
-        await self._requests.create(routed)
+        stored = (await self._requests.create(routed)).document
         with contextlib.suppress(Unavailable):  # the document owes its bell until somebody claims it
-            await tell(routed, self._publisher)
-        return routed
+            await tell(stored, self._publisher)
+        return stored
 
-    def _route(self, key: ApiKey, taken: Taken, now: datetime, traceparent: str) -> RequestDocument | Refusal:
+    def _route(self, key: ApiKey, taken: Taken, name: str, traceparent: str) -> RequestDocument | Refusal:
+        now = self._now()
         document = accepted(
             taken,
-            request_id=request_id(),
+            request_id=name or request_id(),
             tenant=key.tenant,
             key_id=key.id,
             now=now,

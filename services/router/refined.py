@@ -5,8 +5,8 @@ engines ask of the fields that pass unread. `tests/conformance` has it judged.
 from typing import Any
 
 from functions.request.endpoints import ENDPOINTS
+from services.responses.asked import ENCRYPTED
 from services.router.described import QueuedChat, QueuedCompletion, QueuedEmbeddings
-from services.router.responses.asked import ENCRYPTED
 
 Schema = dict[str, Any]
 
@@ -103,7 +103,8 @@ _ITEM: Schema = {
         _tagged("reasoning"),
     ]
 }
-_STATELESS = {"store": _NEVER_SET, "previous_response_id": _NO_MEMORY, "conversation": _NO_MEMORY}
+_NO_TURNS = {"previous_response_id": _NO_MEMORY, "conversation": _NO_MEMORY}
+_STATELESS = {"store": _NEVER_SET, **_NO_TURNS}
 
 # By struct and field: what is said of the field, too; with `anyOf`, in place of what the struct says.
 FIELDS: dict[str, dict[str, Schema]] = {
@@ -174,8 +175,7 @@ FIELDS: dict[str, dict[str, Schema]] = {
         "include": {
             "anyOf": [{"type": "array", "items": {"const": ENCRYPTED}}, {"type": "null"}],
         },
-        **_STATELESS,
-        "background": _NEVER_SET,
+        **_NO_TURNS,
         "prompt": {"enum": [None]},
         "top_logprobs": {"enum": [0, None]},
     },

@@ -20,12 +20,13 @@ def _nothing() -> Mapping[str, str]:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Routes:
     """`lacking`: what backends need that is not here. `may_leave`: whether a tenant's prompts may leave the
-    VPC.
+    VPC. `waits`: how long backends take to begin, in seconds, where that is known.
     """
 
     config: Callable[[], Config]
     lacking: Callable[[], Mapping[str, str]] = _nothing
     may_leave: Callable[[str], bool] = _nobody
+    waits: Callable[[], Mapping[str, float]] = dict
 
     def places(self, admitted: Admitted, tenant: str) -> tuple[Place, ...] | Refusal:
         """The places to call, the best first."""
@@ -37,8 +38,16 @@ class Routes:
 
     def all(self, admitted: Admitted, tenant: str) -> Choice | Refusal:
         """Every place that may be called, in its order, and why the others may not."""
-        ask = Ask(needs=admitted.needs, may_leave=self.may_leave(tenant), seed=admitted.seed)
-        return candidates(admitted.model, self.config(), ask, self.lacking())
+        config = self.config()
+        plan = config.plans.get(admitted.model)
+        timed = plan is not None and "latency" in plan.prefers
+        ask = Ask(
+            needs=admitted.needs,
+            may_leave=self.may_leave(tenant),
+            seed=admitted.seed,
+            waits=self.waits() if timed else {},
+        )
+        return candidates(admitted.model, config, ask, self.lacking())
 
     def plainly(self, name: str, tenant: str) -> Place | Refusal:
         """Where a request goes that needs nothing special."""

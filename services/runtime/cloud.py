@@ -21,6 +21,8 @@ from services.adapters.firestore.cache import FirestoreCache
 from services.adapters.firestore.config_documents import FirestoreConfigDocuments
 from services.adapters.firestore.data_keys import FirestoreDataKeys
 from services.adapters.firestore.job_runs import FirestoreJobRuns
+from services.adapters.firestore.journal import FirestoreJournal
+from services.adapters.firestore.keyed_calls import FirestoreKeyedCalls
 from services.adapters.firestore.keys import FirestoreKeys
 from services.adapters.firestore.ledger import FirestoreUsageLedger
 from services.adapters.firestore.requests import FirestoreRequests
@@ -35,18 +37,22 @@ from services.delivery.consumer import Consumer
 from services.delivery.handling import Handle
 from services.dispatcher.dispatcher import Dispatcher
 from services.embedded.workers import Workers
+from services.guarding.guard import Guard
 from services.jobs.slots import by_schedule
 from services.requests.ingest import ingest_envelope
 from services.router.health import Check
 from services.router.metrics import Metrics
-from services.runtime import backends, cloud_backups, configuration, functions
+from services.runtime import backends, cloud_backups, configuration, functions, gauges
 from services.runtime.cloud_settings import CloudSettings, read_cloud_settings
+from services.runtime.logs import set_up_logs
 from services.runtime.probes import Probes
 from services.runtime.process import Process, utc_now
 from services.runtime.serving import RouterService, Surroundings
 from services.runtime.settings import Settings, read_settings
 from services.runtime.stores import Stores
+from services.runtime.telemetry import read_wish, telemetry
 from services.sealing.sealer import Sealer
+from services.telemetry.events import SYSTEM
 from services.usage.recorder import Lingers
 
 TOPICS = tuple(row.topic for row in EVENTS)
@@ -59,16 +65,31 @@ log = logging.getLogger("penstock.cloud")
 
 
 class Cloud:
-    """What every process on Google's services has; `stack` closes it."""
+    """What every process on Google's services has; `stack` closes it. `guard`: who judges prompts and watches
+    answers; None: nobody.
+    """
 
-    def __init__(self, settings: Settings, place: CloudSettings) -> None:
+    def __init__(
+        self, settings: Settings, place: CloudSettings, service: str, guard: Guard | None = None
+    ) -> None:
         self.settings = settings
+        self.guard = guard
         self.place = place
+        self.service = f"penstock-{service}"
         self.stack = AsyncExitStack()
         self.workers = Workers()
 
     async def open(self) -> Process:
         """Opens channels and stores, and waits for the first configuration document."""
+        producer = secrets.token_hex(8)
+        told = telemetry(
+            self.settings,
+            read_wish(),
+            service=self.service,
+            instance=producer,
+            system=SYSTEM,
+            stack=self.stack,
+        )
         self.channel = await pubsub.connect(self.pubsub_place)
         self.stack.push_async_callback(self.channel.close)
         self.stack.push_async_callback(self.workers.stop)
@@ -80,11 +101,13 @@ class Cloud:
         return Process(
             settings=self.settings,
             stores=stores,
-            publisher=self.publisher,
+            publisher=told.publisher(self.publisher),
             feed=self._feed,
-            producer=secrets.token_hex(8),
+            producer=producer,
+            telemetry=told,
             lingers=LINGERS,
             cancel_check_s=self.settings.heartbeat_s,  # every look would be a read to pay for
+            guard=self.guard,
         )
 
     @property
@@ -104,10 +127,12 @@ class Cloud:
             ledger=FirestoreUsageLedger(data, utc_now),
             requests=FirestoreRequests(data, utc_now),
             bodies=FirestoreBodies(data, utc_now),
+            journal=FirestoreJournal(data, utc_now),
             keys=FirestoreKeys(data),
             job_runs=FirestoreJobRuns(data),
             advice=FirestoreAdvice(data),
             cache=FirestoreCache(data, utc_now),
+            keyed_calls=FirestoreKeyedCalls(data, utc_now),
             config=FirestoreConfigDocuments(data, utc_now),
             sealer=Sealer(FileMasterKey(Path(self.place.master_key_file)), data_keys),
         )
@@ -130,8 +155,8 @@ class Cloud:
 class RouterProcess:
     """The router of a cloud platform; `start` once, `stop` once."""
 
-    def __init__(self, settings: Settings, place: CloudSettings) -> None:
-        self._cloud = Cloud(settings, place)
+    def __init__(self, settings: Settings, place: CloudSettings, guard: Guard | None = None) -> None:
+        self._cloud = Cloud(settings, place, "router", guard)
         self._grace_s = 0.0
 
     async def start(self) -> RouterService:
@@ -148,6 +173,7 @@ class RouterProcess:
         recorder = process.recorder("/router")
         cloud.stack.push_async_callback(recorder.close)
         archives = cloud_backups.archives_of(cloud.place, cloud.stack)
+        metrics = Metrics({})
         router = RouterService(
             process,
             recorder,
@@ -158,11 +184,12 @@ class RouterProcess:
                 jobs=[by_schedule(job) for job in JOBS],
                 backups=cloud_backups.told_of(archives, cloud.place),
             ),
-            {},
+            metrics,
             {"workers": cloud.workers.missing},
         )
         cloud.stack.push_async_callback(self._drain, router)
         await router.listen()
+        process.telemetry.send(metrics.read, cloud.workers, cloud.stack)
         router.start(cloud.workers)
         return router
 
@@ -178,8 +205,8 @@ class RouterProcess:
 class DispatcherProcess:
     """The dispatcher of a cloud platform: no URL, so it pulls; `start` once, `stop` once."""
 
-    def __init__(self, settings: Settings, place: CloudSettings) -> None:
-        self._cloud = Cloud(settings, place)
+    def __init__(self, settings: Settings, place: CloudSettings, guard: Guard | None = None) -> None:
+        self._cloud = Cloud(settings, place, "dispatcher", guard)
         self._probes: Probes | None = None
         self._grace_s = 0.0
 
@@ -198,17 +225,22 @@ class DispatcherProcess:
         cloud.stack.push_async_callback(recorder.close)
         metrics = Metrics({"unreadable_requests": lambda: process.stores.requests.unreadable})
         dispatcher = functions.dispatcher(process, recorder, metrics)
+        pressure = functions.pressure_reporter(process, dispatcher)
+        metrics.gauges |= gauges.queue(lambda: pressure.last) | gauges.usage(recorder)
+        metrics.gauges |= process.telemetry.gauges()
+        metrics.gauges["breaker_state"] = gauges.breakers(process.pool, process.config)
         probes = await self._probe(process, dispatcher, metrics)
         cloud.stack.push_async_callback(lambda: dispatcher.stop(self._grace_s))
         feeds = [one for one in subscriptions() if one.consumer == "dispatcher"]
         inbox = PubSubInbox(cloud.channel, cloud.pubsub_place, feeds)
         cloud.stack.push_async_callback(inbox.close)
         await dispatcher.start(alone=False)
-        handle = functions.run_once(process).guard(dispatcher.handle)
+        handle = process.telemetry.handle("dispatcher", functions.run_once(process).guard(dispatcher.handle))
         for feed in feeds:
-            consumer = Consumer(inbox, cloud.publisher, feed, handle, source="/dispatcher")
+            consumer = Consumer(inbox, process.publisher, feed, handle, source="/dispatcher")
             cloud.workers.start(consumer.run(), feed.name)
-        cloud.workers.start(functions.pressure_reporter(process, dispatcher).run(), "pressure")
+        cloud.workers.start(pressure.run(), "pressure")
+        process.telemetry.send(metrics.read, cloud.workers, cloud.stack)
         return probes
 
     async def _probe(self, process: Process, dispatcher: Dispatcher, metrics: Metrics) -> Probes:
@@ -260,14 +292,17 @@ class Function:
         return await asyncio.shield(self._opening)
 
     async def _open(self) -> PushEndpoint:
-        cloud = Cloud(read_settings({"data_dir": "."}), read_cloud_settings())
+        settings = read_settings({"data_dir": "."})
+        set_up_logs(settings.log_level, settings.log_format)
+        cloud = Cloud(settings, read_cloud_settings(), self._name)
         try:
             process = await cloud.open()
-            handle = functions.run_once(process).guard(self._handler(process, cloud))
+            guarded = functions.run_once(process).guard(self._handler(process, cloud))
+            handle = process.telemetry.handle(self._name, guarded)
         except BaseException:
             await cloud.stack.aclose()
             raise
-        return PushEndpoint(handle, cloud.publisher, source=f"/functions/{self._name}", now=utc_now)
+        return PushEndpoint(handle, process.publisher, source=f"/functions/{self._name}", now=utc_now)
 
     def _handler(self, process: Process, cloud: Cloud) -> Handle:
         if self._name == "backup":

@@ -88,6 +88,8 @@ def dispatcher(process: Process, recorder: UsageRecorder, metrics: Metrics | Non
     ports = DispatcherPorts(
         requests=stores.requests,
         bodies=stores.bodies,
+        journal=stores.journal,
+        keyed_calls=stores.keyed_calls,
         sealer=stores.sealer,
         publisher=process.publisher,
         recorder=recorder,
@@ -98,7 +100,9 @@ def dispatcher(process: Process, recorder: UsageRecorder, metrics: Metrics | Non
         pace=process.pace(),
         waiters=process.waiters,
         metrics=metrics,
+        watch=process.telemetry.watch_runs(),
         may_leave=may_leave,
+        guard=process.guard,
     )
     return Dispatcher(ports, Random(secrets.randbits(64)))  # noqa: S311  (spreads claims, guards nothing)
 

@@ -19,14 +19,17 @@ from services.dispatcher.dispatcher import Dispatcher
 from services.embedded.ingest import LocalIngest
 from services.embedded.scheduler import Scheduler
 from services.embedded.workers import Workers
+from services.guarding.guard import Guard
 from services.jobs.starts import event_of
 from services.requests.ingest import ingest_envelope
 from services.router.credentials import digest
-from services.runtime import backends, backups, configuration, first_start, functions
+from services.router.metrics import Metrics
+from services.runtime import backends, backups, configuration, first_start, functions, gauges
 from services.runtime.process import Process, utc_now
 from services.runtime.serving import RouterService, Surroundings
 from services.runtime.settings import Settings, shown
 from services.runtime.stores import open_local
+from services.runtime.telemetry import Wish, read_wish, telemetry
 
 # On the bus of one process no app can listen: answers are read by their id, and never lie there in clear.
 SUBSCRIPTIONS = tuple(one for one in subscriptions() if one.consumer != "delivery")
@@ -63,10 +66,14 @@ class Started(Record):
 
 
 class LocalPlatform:
-    """Router, functions, dispatcher and scheduler on one data folder; `start` once, `stop` once."""
+    """Router, functions, dispatcher and scheduler on one data folder; `start` once, `stop` once. `guard`: who
+    judges prompts and watches answers; None: nobody.
+    """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, wish: Wish | None = None, guard: Guard | None = None) -> None:
         self._settings = settings
+        self._wish = wish or read_wish()
+        self._guard = guard
         self._stack = AsyncExitStack()  # undoes what was begun, in the reverse order
         self._grace_s = 0.0  # for calls under way, once it is stopped
 
@@ -86,6 +93,10 @@ class LocalPlatform:
     async def _start(self) -> Started:
         settings = self._settings
         log.info("settings: %s", shown(settings))
+        producer = secrets.token_hex(8)
+        told = telemetry(
+            settings, self._wish, service="penstock", instance=producer, system="penstock", stack=self._stack
+        )
         folder = self._take_folder()
         stores, bus = await open_local(folder, utc_now, self._stack)
         feed = ConfigFeed(stores.config, configuration.lacking_here, backends.pools())
@@ -96,9 +107,11 @@ class LocalPlatform:
         process = Process(
             settings=settings,
             stores=stores,
-            publisher=bus,
+            publisher=told.publisher(bus),
             feed=feed,
-            producer=secrets.token_hex(8),
+            producer=producer,
+            telemetry=told,
+            guard=self._guard,
         )
         router = await self._run(process, bus, first_start.admin_key(folder.path, settings))
         folder.announce(Running(url=router.url, metrics_url=router.metrics_url, pid=os.getpid()))
@@ -123,7 +136,10 @@ class LocalPlatform:
         self._stack.push_async_callback(workers.stop)
         recorder = process.recorder("/router")
         self._stack.push_async_callback(recorder.close)
-        dispatcher = functions.dispatcher(process, recorder)
+        metrics = Metrics({})
+        dispatcher = functions.dispatcher(process, recorder, metrics)
+        pressure = functions.pressure_reporter(process, dispatcher)
+        metrics.gauges |= gauges.queue(lambda: pressure.last) | {"queue_running": lambda: dispatcher.running}
         archives = backups.archives_of(self._settings, process.now)
         handlers = {
             **functions.handlers(process),
@@ -131,7 +147,8 @@ class LocalPlatform:
             "dispatcher": dispatcher.handle,
         }
         once = functions.run_once(process)
-        handlers = {name: once.guard(handle) for name, handle in handlers.items()}
+        told = process.telemetry
+        handlers = {name: told.handle(name, once.guard(handle)) for name, handle in handlers.items()}
         consumers = Consumers(process, bus, workers, handlers)
         scheduler = Scheduler(
             bus, JOBS, now=utc_now, runs=process.stores.job_runs, every_s=self._settings.job_every_s
@@ -146,9 +163,10 @@ class LocalPlatform:
                 dead_letters=bus,
                 ingest=ingest,
                 jobs=scheduler.jobs,
+                alone=True,
                 backups=backups.told_of(archives, self._settings),
             ),
-            {"queue_running": lambda: dispatcher.running},
+            metrics,
             {"workers": workers.missing, "dispatcher": dispatcher.missing},
         )
         self._stack.push_async_callback(self._drain, router, dispatcher)
@@ -159,7 +177,8 @@ class LocalPlatform:
         for tenant in await process.stores.keys.tenants():
             await ingest.open(tenant.id)
         workers.start(scheduler.run(), "scheduler")
-        workers.start(functions.pressure_reporter(process, dispatcher).run(), "pressure")
+        workers.start(pressure.run(), "pressure")
+        told.send(metrics.read, workers, self._stack)
         router.start(workers)
         workers.start(process.feed.follow(CONFIG_LOOK_S), "configuration")
         return router
@@ -175,6 +194,7 @@ class Consumers:
         self, process: Process, bus: SqliteBus, workers: Workers, handlers: Mapping[str, Handle]
     ) -> None:
         self._bus = bus
+        self._publisher = process.publisher
         self._workers = workers
         self._now = process.now
         self._handlers = handlers
@@ -191,7 +211,7 @@ class Consumers:
     def _run(self, subscription: Subscription, decode: Decode) -> None:
         consumer = Consumer(
             self._bus,
-            self._bus,
+            self._publisher,
             subscription,
             self._handlers[subscription.consumer],
             source=f"/functions/{subscription.consumer}",

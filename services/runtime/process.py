@@ -9,12 +9,14 @@ from events.config import Config
 from functions.request.intake import Terms
 from services.configuration.feed import ConfigFeed
 from services.dispatcher.ports import Pace
+from services.guarding.guard import Guard
 from services.pool.pool import Pool
 from services.requests.ingest import IngestTopics
 from services.requests.waiters import Waiters
 from services.router.order import Deadlines
 from services.runtime.settings import Settings
 from services.runtime.stores import Stores
+from services.runtime.telemetry import SILENT, Telemetry
 from services.usage.apart import StartsApart
 from services.usage.recorder import REFUSE, SERVE, Lingers, UsageRecorder
 
@@ -32,6 +34,7 @@ class Process:
 
     `producer` is this process's name in the ledger and in claims. `lingers` are the bus's own,
     `cancel_check_s` suits what a read of the store costs, `waiters` hear of requests that ended here.
+    `guard`: who judges prompts and watches answers; None: nobody.
     """
 
     settings: Settings
@@ -42,7 +45,9 @@ class Process:
     lingers: Lingers = LOCAL_LINGERS
     cancel_check_s: float = 1.0
     waiters: Waiters = field(default_factory=Waiters)
+    telemetry: Telemetry = SILENT
     now: Callable[[], datetime] = utc_now
+    guard: Guard | None = None
 
     @property
     def config(self) -> Callable[[], Config]:

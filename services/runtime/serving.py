@@ -2,15 +2,17 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from starlette.routing import BaseRoute
 
 from events.catalog import Job
+from events.requests import RESPONSES
 from events.words import Conflict
 from functions.request.endpoints import ENDPOINTS
 from services.embedded.workers import Workers
+from services.front.call import Endpoint
 from services.front.limits import Budget
 from services.router import reference
 from services.router.admin import AdminApi, Conversation, Ingest
@@ -21,6 +23,8 @@ from services.router.cache import AnswerCache
 from services.router.cache import Ports as CachePorts
 from services.router.cache_admin import CacheApi
 from services.router.chat import Chat
+from services.router.cold.door import ColdDoor
+from services.router.cold.room import ColdRoom
 from services.router.config_admin import ConfigApi
 from services.router.dead_letters import DeadLetters, DeadLettersApi
 from services.router.exchanges import Exchanges
@@ -29,15 +33,22 @@ from services.router.fleet import FleetReporter
 from services.router.fleet import Ports as FleetPorts
 from services.router.gate import AdminGate, Gate
 from services.router.health import Check, Health
+from services.router.idempotency.ports import Patience
+from services.router.idempotency.ports import Ports as RunPorts
+from services.router.idempotency.queued import QueuedOnce
+from services.router.idempotency.runs import Runs
 from services.router.jobs import JobsApi
 from services.router.keyring import KeyRing
 from services.router.metrics import Metrics
 from services.router.queue import RequestQueue
-from services.router.responses.asked import RESPONSES
-from services.router.responses.endpoint import AS_CHATS, Responses
+from services.router.responses.api import ResponsesApi
+from services.router.responses.endpoint import Responses
+from services.router.responses.kept import KeptResponses
 from services.router.retries import Retries
 from services.router.router import Router
 from services.router.routes import Routes
+from services.router.screen import Screen
+from services.runtime import gauges
 from services.runtime.listening import make_front, take_port, url_at
 from services.runtime.process import Process
 from services.usage.recorder import UsageRecorder
@@ -49,33 +60,36 @@ METRICS_PORT = 9090
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Surroundings:
     """What the operators' endpoints do through others: `admin_key_hash` is the SHA-256 of their key, `jobs`
-    have the schedules in force.
+    have the schedules in force. `alone`: no other process works on the same stores.
     """
 
     admin_key_hash: str
     conversation: Conversation
     ingest: Ingest
     jobs: Sequence[Job]
+    alone: bool = False
     backups: Backups | None = None
     dead_letters: DeadLetters | None = None
 
 
 class RouterService:
-    """`listen` once, `start` once, `drain` once, `close` once. `gauges` are further figures
-    to show, `checks` what else must hold before it is ready."""
+    """`listen` once, `start` once, `drain` once, `close` once. `metrics` may show further figures;
+    `checks` are what else must hold before it is ready.
+    """
 
     def __init__(
         self,
         process: Process,
         recorder: UsageRecorder,
         surroundings: Surroundings,
-        gauges: dict[str, Callable[[], float]],
+        metrics: Metrics,
         checks: dict[str, Check] | None = None,
     ) -> None:
         self.url = self.metrics_url = ""
         self._process = process
-        self._metrics = Metrics(gauges)
+        self._metrics = metrics
         self._budget = Budget(process.settings.max_held_bytes)
+        self._cold = ColdRoom(process.pool, process.config, self._budget, time.monotonic)
         self._exchanges = Exchanges(
             recorder,
             self._metrics,
@@ -83,19 +97,29 @@ class RouterService:
             now=process.now,
             budget=self._budget,
             retries=Retries(attempts=process.settings.attempts),
+            cold=self._cold,
         )
         self._cache = AnswerCache(self._cache_ports(recorder))
+        self._runs = Runs(self._run_ports(surroundings.alone))
+        self._screen = None if process.guard is None else Screen(process.guard)
         self._ring = KeyRing(process.stores.keys, clock=time.monotonic, grace_s=process.settings.key_grace_s)
         self._health = Health({"store": process.store_answers, **(checks or {})})
         self._router = self._make_router(surroundings)
         self._front = make_front(process.settings, self._router, self._budget)
         self._exposition = make_front(process.settings, Exposition(self._metrics), Budget(2**20))
-        gauges.update(
-            in_flight=lambda: len(self._exchanges.open),
-            connections=lambda: self._front.connections,
-            held_bytes=lambda: self._budget.used,
-            cached_bytes=lambda: self._cache.used,
-            unreadable_requests=lambda: process.stores.requests.unreadable,
+        metrics.gauges |= (
+            gauges.usage(recorder)
+            | process.telemetry.gauges()
+            | {
+                "in_flight": gauges.in_flight(lambda: self._exchanges.open, process.config),
+                "breaker_state": gauges.breakers(process.pool, process.config),
+                "connections": lambda: self._front.connections,
+                "held": lambda: self._budget.used,
+                "cold_waiting": lambda: self._cold.waiting,
+                "keyed_calls": lambda: self._runs.under_way,
+                "cached": lambda: self._cache.used,
+                "unreadable_requests": lambda: process.stores.requests.unreadable,
+            }
         )
 
     def _make_router(self, surroundings: Surroundings) -> Router:
@@ -105,6 +129,7 @@ class RouterService:
             config=process.config,
             lacking=process.feed.lacking,
             may_leave=lambda tenant: tenant in self._cache.leaving,
+            waits=lambda: process.pool().waits(),
         )
         queue = RequestQueue(
             stores.requests,
@@ -117,14 +142,38 @@ class RouterService:
             waiters=process.waiters,
             routes=routes,
         )
-        public = PublicApi(gate, queue, process.config, started_at=int(time.time()), routes=routes)
+        kept = KeptResponses(
+            queue,
+            stores.requests,
+            stores.bodies,
+            stores.journal,
+            stores.sealer,
+            config=process.config,
+            terms=process.terms(),
+            now=process.now,
+        )
+        once = QueuedOnce(
+            stores.keyed_calls,
+            stores.sealer,
+            queue,
+            keep_s=process.settings.results_kept_s,
+            now=process.now,
+        )
+        public = PublicApi(gate, queue, process.config, started_at=int(time.time()), routes=routes, once=once)
+        responses = ResponsesApi(gate, kept, process.waiters)
         open_to_all = [*self._health.routes(), *reference.routes()]
-        app = application([*public.routes(), *self._operators(surroundings), *open_to_all])
+        beside = [*public.routes(), *responses.routes(), *self._operators(surroundings), *open_to_all]
 
         shared = (gate, process.config, process.pool, self._exchanges, self._cache, routes)
-        hot = {path.encode(): Chat(*shared, endpoint) for path, endpoint in ENDPOINTS.items()}
-        hot[RESPONSES.encode()] = Responses(*shared, AS_CHATS)
-        return Router(hot, app)
+        door = ColdDoor(self._cold, process.config, queue, process.settings.cold)
+        hot: dict[bytes, Endpoint] = {
+            path.encode(): Chat(*shared, one, self._runs, door, self._screen)
+            for path, one in ENDPOINTS.items()
+        }
+        watch = process.telemetry.watch(process.config, stores.sealer)
+        router = Router(hot, application(beside), watch)
+        hot[RESPONSES.encode()] = Responses(kept, router.bridge, *shared, self._runs, door, self._screen)
+        return router
 
     def _operators(self, given: Surroundings) -> list[BaseRoute]:
         """The endpoints under `/admin/v1`."""
@@ -204,11 +253,35 @@ class RouterService:
             room=process.settings.cache_bytes,
         )
 
+    def _run_ports(self, alone: bool) -> RunPorts:
+        process, settings = self._process, self._process.settings
+        return RunPorts(
+            calls=process.stores.keyed_calls,
+            bodies=process.stores.bodies,
+            sealer=process.stores.sealer,
+            budget=self._budget,
+            metrics=self._metrics,
+            now=process.now,
+            owner=process.producer,
+            alone=alone,
+            patience=Patience(
+                keep_s=settings.results_kept_s,
+                lease_s=settings.lease_s,
+                heartbeat_s=settings.heartbeat_s,
+                here_s=settings.total_timeout_s,
+                alive_after_s=settings.commit_after_s,
+            ),
+        )
+
     async def drain(self, grace_s: float) -> None:
         """No new calls; those under way end within `grace_s`, or are ended in-band."""
         self._health.draining = True
         closing = asyncio.create_task(self._front.close(grace_s + 1))
-        await self._exchanges.drain(grace_s)
+        began = time.monotonic()
+        if self._screen is not None:
+            await self._screen.close(grace_s)
+        await self._exchanges.drain(max(0.0, grace_s - (time.monotonic() - began)))
+        await self._runs.close()
         await self._cache.close()
         await self._router.close()
         await closing

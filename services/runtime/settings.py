@@ -21,6 +21,7 @@ from msgspec.inspect import (
     type_info,
 )
 
+from events.config import WhenCold
 from events.requests import LARGEST_BODY
 from events.words import Invalid, Record
 
@@ -71,6 +72,20 @@ class Settings(Record):
     log_level: Annotated[
         str, Meta(description="What is logged: `debug`, `info`, `warning`, `error` or `critical`.")
     ] = "warning"
+    log_format: Annotated[
+        Literal["text", "json"] | None,
+        Meta(
+            description="How it is logged: `text` for people, `json` for Cloud Logging. Unset: `json` where "
+            "`GOOGLE_CLOUD_PROJECT` is set, else `text`."
+        ),
+    ] = None
+    access_log: Annotated[
+        Literal["on", "off"] | None,
+        Meta(
+            description="Whether every finished request is logged, a line each, without its content. Unset: "
+            "where logs are JSON."
+        ),
+    ] = None
 
     front: Annotated[
         Literal["own", "uvicorn"],
@@ -113,6 +128,14 @@ class Settings(Record):
             "nothing of an answer.",
         ),
     ] = 3
+    cold: Annotated[
+        WhenCold,
+        Meta(
+            description="What becomes of a call while no engine of its model can be reached, where neither "
+            "the call nor the model says: `fail` is 503, `hold` waits for an engine, `fallback` has another "
+            "model answer."
+        ),
+    ] = "fail"
     stalled_client_timeout_s: Annotated[
         float, Meta(ge=0.1, le=DAY_S, description="How long a client may read nothing before it is cut off.")
     ] = 60.0
@@ -165,7 +188,12 @@ class Settings(Record):
         int, Meta(ge=1, le=7 * DAY_S, description="How long a request may wait that names no deadline.")
     ] = DAY_S
     results_kept_s: Annotated[
-        int, Meta(ge=1, le=366 * DAY_S, description="How long the result of a queued request can be read.")
+        int,
+        Meta(
+            ge=1,
+            le=366 * DAY_S,
+            description="How long a result is kept: of a queued request, or under an idempotency key.",
+        ),
     ] = DAY_S
     queue_body_bytes: Annotated[
         int,
@@ -174,7 +202,12 @@ class Settings(Record):
         ),
     ] = LARGEST_BODY
     lease_s: Annotated[
-        float, Meta(ge=1, le=3600, description="How long a claim on a queued request holds unless renewed.")
+        float,
+        Meta(
+            ge=1,
+            le=3600,
+            description="How long a claim on a queued request, or an idempotency key, holds unless renewed.",
+        ),
     ] = 30.0
     heartbeat_s: Annotated[
         float,

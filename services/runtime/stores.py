@@ -16,6 +16,8 @@ from services.adapters.sqlite.config_documents import SqliteConfigDocuments
 from services.adapters.sqlite.data_keys import SqliteDataKeys
 from services.adapters.sqlite.database import Database
 from services.adapters.sqlite.job_runs import SqliteJobRuns
+from services.adapters.sqlite.journal import SqliteJournal
+from services.adapters.sqlite.keyed_calls import SqliteKeyedCalls
 from services.adapters.sqlite.keys import SqliteKeys
 from services.adapters.sqlite.ledger import SqliteUsageLedger
 from services.adapters.sqlite.requests import SqliteRequests
@@ -28,6 +30,8 @@ if TYPE_CHECKING:  # Google's client is loaded where it is used only
     from services.adapters.firestore.cache import FirestoreCache
     from services.adapters.firestore.config_documents import FirestoreConfigDocuments
     from services.adapters.firestore.job_runs import FirestoreJobRuns
+    from services.adapters.firestore.journal import FirestoreJournal
+    from services.adapters.firestore.keyed_calls import FirestoreKeyedCalls
     from services.adapters.firestore.keys import FirestoreKeys
     from services.adapters.firestore.ledger import FirestoreUsageLedger
     from services.adapters.firestore.requests import FirestoreRequests
@@ -40,10 +44,12 @@ class Stores:
     ledger: "SqliteUsageLedger | FirestoreUsageLedger"
     requests: "SqliteRequests | FirestoreRequests"
     bodies: "SqliteBodies | FirestoreBodies"
+    journal: "SqliteJournal | FirestoreJournal"
     keys: "SqliteKeys | FirestoreKeys"
     job_runs: "SqliteJobRuns | FirestoreJobRuns"
     advice: "SqliteAdvice | FirestoreAdvice"
     cache: "SqliteCache | FirestoreCache"
+    keyed_calls: "SqliteKeyedCalls | FirestoreKeyedCalls"
     config: "SqliteConfigDocuments | FirestoreConfigDocuments"
     sealer: Sealer
 
@@ -60,10 +66,12 @@ async def open_local(
         ledger=SqliteUsageLedger(database, now),
         requests=SqliteRequests(database, now),
         bodies=SqliteBodies(database, now),
+        journal=SqliteJournal(database, now),
         keys=SqliteKeys(database),
         job_runs=SqliteJobRuns(database),
         advice=SqliteAdvice(database),
         cache=SqliteCache(database, now),
+        keyed_calls=SqliteKeyedCalls(database, now),
         config=SqliteConfigDocuments(database, now),
         sealer=Sealer(FileMasterKey(folder.path / "master-key"), data_keys),
     )

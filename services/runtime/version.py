@@ -1,11 +1,13 @@
 """Which Penstock this is."""
 
 import tomllib
+from functools import cache
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as installed
 from pathlib import Path
 
 
+@cache
 def version() -> str:
     """The installed distribution's version; in a repository, the one it declares; "unknown" where the
     packages were copied without either.

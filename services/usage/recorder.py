@@ -99,6 +99,11 @@ class UsageRecorder:
         return self._failing > 0
 
     @property
+    def backlog(self) -> int:
+        """How many records wait to be published, without those on their way."""
+        return len(self._entries)
+
+    @property
     def refuses(self) -> bool:
         """Whether `durably` would take nothing now."""
         return self._failing > 0 and not self._may_serve()

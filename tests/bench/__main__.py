@@ -10,7 +10,7 @@ import click
 import msgspec
 
 from tests.bench.contest import QUICK, Plan, hold
-from tests.bench.gateways import GATEWAYS
+from tests.bench.lineup import GATEWAYS, USUAL
 from tests.bench.report import document
 from tests.bench.results import Header, Row
 from tests.bench.site.machine import ROOT, Failed, Missing, check_machine, header
@@ -63,6 +63,8 @@ def command(
     \b
     python -m tests.bench                         everything, about five minutes
     python -m tests.bench nginx-proxy penstock    only these
+    python -m tests.bench penstock penstock-guarded
+                                                  what a guard that changes nothing costs
     python -m tests.bench --quick                 does it work? about half a minute
     """
     plan = QUICK if quick else Plan(rounds=rounds, full_s=seconds, stream_s=seconds)
@@ -79,11 +81,11 @@ def command(
 
 
 def _measurable() -> list[str]:
-    """All gateways but those this machine lacks something for."""
-    lacking = {name: lacks for name, kind in GATEWAYS.items() if (lacks := kind.lacks())}
+    """The usual gateways but those this machine lacks something for."""
+    lacking = {kind.name: lacks for kind in USUAL if (lacks := kind.lacks())}
     for name, lacks in lacking.items():
         click.echo(f"{name} is left out: {lacks}", err=True)
-    return [name for name in GATEWAYS if name not in lacking]
+    return [kind.name for kind in USUAL if kind.name not in lacking]
 
 
 def _forget_settings() -> None:

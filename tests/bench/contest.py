@@ -6,9 +6,9 @@ from contextlib import ExitStack
 from msgspec import Struct
 
 from tests.bench.entrant import Entrant
-from tests.bench.gateways import GATEWAYS
+from tests.bench.lineup import GATEWAYS
 from tests.bench.results import Row
-from tests.bench.site.site import STREAMS, Site
+from tests.bench.site.site import MANY, STREAMS, Site
 
 WARM_UP_CONNECTIONS = 8
 
@@ -25,6 +25,7 @@ class Plan(Struct, frozen=True, kw_only=True):
     full_s: float = 3.0  # with 64
     stream_rounds: int = 3
     stream_s: float = 3.0
+    many_s: float = 6.0  # very many streams at once; 0 leaves them out
     exact_s: float = 2.0
     lag_s: float = 5.0
 
@@ -36,6 +37,7 @@ QUICK = Plan(
     full_s=1.0,
     stream_rounds=1,
     stream_s=0.5,
+    many_s=0.0,
     exact_s=0.5,
     lag_s=1.0,
 )
@@ -86,6 +88,9 @@ def _stream_rounds(entrants: Sequence[Entrant], plan: Plan, tell: Tell) -> None:
             for entrant in _turns(entrants, number):
                 entrant.stream_round(model, plan.stream_s)
             tell(f"streams, round {number + 1} of {plan.stream_rounds}: {model}")
+    for entrant in entrants if plan.many_s else ():
+        entrant.stream_round(MANY, plan.many_s)
+        tell(f"very many streams: {entrant.row.name}")
 
 
 def _turns(entrants: Sequence[Entrant], number: int) -> Sequence[Entrant]:

@@ -3,6 +3,7 @@
 import http.client
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import TypeVar
 from urllib.parse import urlsplit
 
@@ -11,10 +12,10 @@ from tests.bench.gateways import Gateway
 from tests.bench.results import Calls, Cpu, Lag, Ledger, Load, Round, Row, StreamRound
 from tests.bench.site.load import Address, Loads, lag_of
 from tests.bench.site.machine import Failed, Program
-from tests.bench.site.site import FIXED, FIXED_OUTPUT_TOKENS, STREAMS, Site
+from tests.bench.site.site import FIXED, FIXED_OUTPUT_TOKENS, MANY, STREAMS, Site
 
 CONNECTIONS = 64
-STREAM_CONNECTIONS = dict(zip(STREAMS, (1, 16, 64), strict=True))
+STREAM_CONNECTIONS = dict(zip((*STREAMS, MANY), (1, 16, 64, 512), strict=True))
 START_WITHIN_S = 60.0
 IDLE_S = 0.5  # until a gateway that has just started is taken to be idle
 RECORDS = 2  # of each request: that it started, and that it ended
@@ -69,11 +70,11 @@ class Entrant:
 
     # --- measurements
 
-    def wrk(self, connections: int, seconds: float) -> tuple[Load, Cpu | None]:
+    def wrk(self, connections: int, seconds: float, body: Path | None = None) -> tuple[Load, Cpu | None]:
         """A load of whole answers; wrk cuts off those under way at the end, one a connection at most."""
 
         def load() -> Load:
-            return self._loads.wrk(connections, seconds)
+            return self._loads.wrk(connections, seconds, body)
 
         return self._audited(load, FIXED_OUTPUT_TOKENS, cut_off=connections)
 

@@ -1,17 +1,11 @@
-"""The gateways a run can measure. A new one is a class here and a row in `GATEWAYS`."""
+"""What stands between callers and upstreams, and the gateways to measure ours by."""
 
-import sys
 from typing import ClassVar
 
-import msgspec
-from msgspec import Struct
-
-from services.adapters import emulators
-from services.adapters.local.master_key import FileMasterKey
-from tests.bench.books import Books, LedgerBooks, PublishedBooks
+from tests.bench.books import Books
 from tests.bench.site.load import Address
 from tests.bench.site.machine import free_port, tool
-from tests.bench.site.site import FIXED, KEY, STREAMS, Site, fill_in, python
+from tests.bench.site.site import FIXED, KEY, MANY, STREAMS, Site, fill_in, python
 
 CHAT = "/v1/chat/completions"
 
@@ -101,118 +95,5 @@ class BareRelay(Gateway):
 
     def command(self) -> tuple[str, ...]:
         """See `Gateway`."""
-        models = (f"{model}={self.site.port_of(model)}" for model in (FIXED, *STREAMS))
+        models = (f"{model}={self.site.port_of(model)}" for model in (FIXED, *STREAMS, MANY))
         return python("relay", str(self.port), KEY, *models)
-
-
-class Penstock(Gateway):
-    """The whole platform as `penstock up` starts it: SQLite with `synchronous=FULL`, metering on."""
-
-    name = "penstock"
-
-    def __init__(self, site: Site) -> None:
-        super().__init__(site)
-        self._data = site.folder / f"data-{self.port}"
-        self._config = site.folder / f"config-{self.port}.yaml"
-
-    def command(self) -> tuple[str, ...]:
-        """See `Gateway`."""
-        self._config.write_bytes(msgspec.yaml.encode(_document(self.site)))
-        module = (sys.executable, "-m", "services.cli.main")
-        return (*module, "up", "--json", "--port", "0", "--metrics-port", "0", "--data-dir", str(self._data))
-
-    def environment(self) -> dict[str, str]:
-        """See `Gateway`."""
-        return {"PENSTOCK_CONFIG": str(self._config)}
-
-    def address(self, printed: bytes) -> Address | None:
-        """See `Gateway`."""
-        line, whole, _ = printed.partition(b"\n")
-        if not whole:
-            return None
-        told = msgspec.json.decode(line, type=_Started)
-        url = told.url + CHAT
-        return Address(url=url, stream_url=url, key=told.key, health_url=told.url + "/health")
-
-    def books(self) -> Books | None:
-        """See `Gateway`."""
-        return LedgerBooks(self._data)
-
-
-class PenstockUnderUvicorn(Penstock):
-    """The same, with uvicorn in place of our front."""
-
-    name = "penstock-uvicorn"
-
-    def environment(self) -> dict[str, str]:
-        """See `Gateway`."""
-        return {**super().environment(), "PENSTOCK_FRONT": "uvicorn"}
-
-
-class PenstockCloud(Gateway):
-    """The router alone as it runs on Google Cloud: usage is published, as pages on Pub/Sub. The Pub/Sub is
-    one that acks and counts, the Firestore is the official emulator; both are on the load's processor.
-    """
-
-    name = "penstock-cloud"
-
-    @classmethod
-    def lacks(cls) -> str | None:
-        """See `Gateway`."""
-        return emulators.missing(emulators.FIRESTORE)
-
-    def __init__(self, site: Site) -> None:
-        super().__init__(site)
-        config = site.folder / "config-cloud.json"
-        config.write_bytes(msgspec.json.encode(_document(site)))
-        self._cloud = site.cloud(config)
-        self._master_key = site.folder / "master-key"
-        if not self._master_key.exists():
-            FileMasterKey(self._master_key)
-
-    def command(self) -> tuple[str, ...]:
-        """See `Gateway`."""
-        module = (sys.executable, "-m", "services.cli.main")
-        return (*module, "serve", "router", "--port", str(self.port))
-
-    def environment(self) -> dict[str, str]:
-        """See `Gateway`."""
-        return {
-            "GOOGLE_CLOUD_PROJECT": "bench",
-            "FIRESTORE_EMULATOR_HOST": self._cloud.firestore,
-            "PUBSUB_EMULATOR_HOST": self._cloud.pubsub,
-            "PENSTOCK_MASTER_KEY_FILE": str(self._master_key),
-            "PENSTOCK_METRICS_PORT": "0",
-        }
-
-    def address(self, printed: bytes) -> Address | None:
-        """See `Gateway`."""
-        base = f"http://127.0.0.1:{self.port}"
-        url = base + CHAT
-        return Address(url=url, stream_url=url, key=self._cloud.key, health_url=base + "/health")
-
-    def books(self) -> Books | None:
-        """See `Gateway`."""
-        return PublishedBooks(self._cloud.books)
-
-
-def _document(site: Site) -> dict[str, object]:
-    ports = {"fixed": site.fixed_port, "stream": site.stream_port}
-    return {
-        "backends": {name: {"replicas": [f"http://127.0.0.1:{port}"]} for name, port in ports.items()},
-        "models": {FIXED: {"backend": "fixed"}} | {model: {"backend": "stream"} for model in STREAMS},
-    }
-
-
-class _Started(Struct):
-    """What of the line that `penstock up --json` prints matters here."""
-
-    url: str
-    key: str
-
-
-# Peers (LiteLLM, Portkey, vllm-router, ...) come here, a class each as above. Their programs stay out of
-# the repository, in virtual environments below a folder that an environment variable names.
-GATEWAYS: dict[str, type[Gateway]] = {
-    kind.name: kind for kind in (Direct, NginxProxy, BareRelay, Penstock, PenstockUnderUvicorn, PenstockCloud)
-}

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from tests.bench.entrant import CONNECTIONS, STREAM_CONNECTIONS
 from tests.bench.results import Header, Lag, Load, Row
-from tests.bench.site.site import STREAMS
+from tests.bench.site.site import MANY, STREAMS
 
 RULER = "nginx-proxy"
 BASE = "direct"
@@ -77,6 +77,7 @@ def _columns_of_streams(base: Row | None) -> Columns:
         "RSS MB, idle / loaded": _memory,
         "added TTFT ms": lambda row: _added_ttft(row, base),
         "CPU ms for 1,000 events, 16 / 64 streams": _cpu_per_event,
+        f"p99.9 gap ms, {STREAM_CONNECTIONS[MANY]} streams": _gap,
         "events offered / delivered": _events,
         "valid": _valid,
     }
@@ -124,7 +125,7 @@ def _ttft_ms(row: Row) -> float:
 
 
 def _cpu_per_event(row: Row) -> str:
-    figures = [_thousand(row, model) for model in STREAMS if STREAM_CONNECTIONS[model] > 1]
+    figures = [_thousand(row, model) for model in STREAMS[1:]]
     return " / ".join(figures)
 
 
@@ -135,6 +136,11 @@ def _thousand(row: Row, model: str) -> str:
         if turn.cpu is not None
     ]
     return f"{median(costs):.1f}" if costs else NOTHING
+
+
+def _gap(row: Row) -> str:
+    turns = row.streams.get(MANY)
+    return f"{median(turn.calls.gap_p999_us for turn in turns) / 1000:.1f}" if turns else NOTHING
 
 
 def _events(row: Row) -> str:

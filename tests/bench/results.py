@@ -25,7 +25,7 @@ class Calls(Struct, frozen=True, kw_only=True):
     """What our own client got; it leaves no call unanswered when it ends.
 
     `events` counts the events of streamed answers, `[DONE]` included; `first_*` is the time to an
-    answer's first byte of body; `gap_p99_us` is the time between one piece of a stream and the next.
+    answer's first byte of body; `gap_*` is the time between one piece of a stream and the next.
     """
 
     answered: int
@@ -35,6 +35,7 @@ class Calls(Struct, frozen=True, kw_only=True):
     first_p50_us: int
     first_p99_us: int
     gap_p99_us: int
+    gap_p999_us: int
 
 
 class Lag(Struct, frozen=True, kw_only=True):

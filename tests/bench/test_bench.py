@@ -6,8 +6,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from tests.bench import guard
 from tests.bench.books import Account, difference
-from tests.bench.gateways import PenstockCloud
+from tests.bench.platforms import PenstockCloud
 from tests.bench.report import ratio
 from tests.bench.results import Header, Load, Round, Row
 from tests.bench.site.machine import ROOT
@@ -37,14 +38,14 @@ def bench(*arguments: str, **environment: str) -> subprocess.CompletedProcess[st
 @needs("wrk", "apt install wrk")
 @needs("nginx", "apt install nginx-light")
 def test_a_quick_run_loses_nothing_and_records_what_it_answered(tmp_path: Path) -> None:
-    results = tmp_path / "results.jsonl"
-    ended = bench("--quick", "nginx-proxy", "penstock", "--results", str(results), "--folder", str(tmp_path))
+    results, names = tmp_path / "results.jsonl", ("nginx-proxy", "penstock", "penstock-guarded")
+    ended = bench("--quick", *names, "--results", str(results), "--folder", str(tmp_path))
     assert 0 == ended.returncode, ended.stdout + ended.stderr
     rows = [msgspec.json.decode(line, type=Line).row for line in results.read_bytes().splitlines()]
-    assert ["nginx-proxy", "penstock"] == [row.name for row in rows]
-    assert [[], []] == [row.problems for row in rows]
+    assert list(names) == [row.name for row in rows]
+    assert [[], [], []] == [row.problems for row in rows]
     turns = [turn for row in rows for turns in row.streams.values() for turn in turns]
-    assert 6 == len(turns)
+    assert 9 == len(turns)
     assert all(turn.sent == turn.calls.events > 0 for turn in turns)
     assert rows[1].records_checked > 0
     assert rows[1].ledger is not None
@@ -61,6 +62,13 @@ def test_what_a_router_in_the_cloud_answers_is_published(tmp_path: Path) -> None
     row = msgspec.json.decode(results.read_bytes(), type=Line).row
     assert [] == row.problems
     assert row.records_checked > 0
+
+
+def test_the_cost_of_a_guard_can_be_counted() -> None:
+    found = guard.measured(rounds=1)
+
+    assert {"no guard", "passing", "redacting"} == set(found)
+    assert all(event_us > 0 for event_us, _ in found.values())
 
 
 def test_what_is_missing_is_named_with_the_way_to_get_it(tmp_path: Path) -> None:

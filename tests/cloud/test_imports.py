@@ -4,6 +4,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
 
 LOOK = """
@@ -15,6 +17,7 @@ print(sorted(name for name in loaded if name.partition(".")[0] in ("google", "gr
 """
 
 
+@pytest.mark.slow
 def test_the_embedded_platform_imports_nothing_of_google() -> None:
     ended = subprocess.run(
         [sys.executable, "-c", LOOK], cwd=ROOT, capture_output=True, text=True, check=False

@@ -13,6 +13,8 @@ from services.adapters.memory.cache import MemoryCache
 from services.adapters.memory.config_documents import MemoryConfigDocuments
 from services.adapters.memory.data_keys import MemoryDataKeys
 from services.adapters.memory.job_runs import MemoryJobRuns
+from services.adapters.memory.journal import MemoryJournal
+from services.adapters.memory.keyed_calls import MemoryKeyedCalls
 from services.adapters.memory.keys import MemoryKeys
 from services.adapters.memory.ledger import MemoryUsageLedger
 from services.adapters.memory.requests import MemoryRequests
@@ -24,6 +26,8 @@ from services.adapters.sqlite.config_documents import SqliteConfigDocuments
 from services.adapters.sqlite.data_keys import SqliteDataKeys
 from services.adapters.sqlite.database import Database
 from services.adapters.sqlite.job_runs import SqliteJobRuns
+from services.adapters.sqlite.journal import SqliteJournal
+from services.adapters.sqlite.keyed_calls import SqliteKeyedCalls
 from services.adapters.sqlite.keys import SqliteKeys
 from services.adapters.sqlite.ledger import SqliteUsageLedger
 from services.adapters.sqlite.requests import SqliteRequests
@@ -40,9 +44,11 @@ Bus: TypeAlias = MemoryBus | SqliteBus
 Ledger: TypeAlias = MemoryUsageLedger | SqliteUsageLedger
 Requests: TypeAlias = MemoryRequests | SqliteRequests
 Bodies: TypeAlias = MemoryBodies | SqliteBodies
+Journal: TypeAlias = MemoryJournal | SqliteJournal
 Keys: TypeAlias = MemoryKeys | SqliteKeys
 Advice: TypeAlias = MemoryAdvice | SqliteAdvice
 Cache: TypeAlias = MemoryCache | SqliteCache
+KeyedCalls: TypeAlias = MemoryKeyedCalls | SqliteKeyedCalls
 JobRuns: TypeAlias = MemoryJobRuns | SqliteJobRuns
 DataKeys: TypeAlias = MemoryDataKeys | SqliteDataKeys
 ConfigDocuments: TypeAlias = MemoryConfigDocuments | SqliteConfigDocuments
@@ -131,6 +137,11 @@ BODIES: dict[str, Opener[Bodies]] = {
     "sqlite": in_data_file(SqliteBodies),
     "firestore": firestore.bodies,
 }
+JOURNALS: dict[str, Opener[Journal]] = {
+    "memory": in_memory(MemoryJournal),
+    "sqlite": in_data_file(SqliteJournal),
+    "firestore": firestore.journal,
+}
 KEYS: dict[str, Opener[Keys]] = {
     "memory": in_memory(lambda now: MemoryKeys()),
     "sqlite": in_data_file(lambda database, now: SqliteKeys(database)),
@@ -145,6 +156,11 @@ CACHES: dict[str, Opener[Cache]] = {
     "memory": in_memory(MemoryCache),
     "sqlite": in_data_file(SqliteCache),
     "firestore": firestore.cache,
+}
+KEYED_CALLS: dict[str, Opener[KeyedCalls]] = {
+    "memory": in_memory(MemoryKeyedCalls),
+    "sqlite": in_data_file(SqliteKeyedCalls),
+    "firestore": firestore.keyed_calls,
 }
 JOB_RUNS: dict[str, Opener[JobRuns]] = {
     "memory": in_memory(lambda now: MemoryJobRuns()),

@@ -13,6 +13,8 @@ from tests.contracts.adapters import (
     DATA_KEYS,
     GAPS,
     JOB_RUNS,
+    JOURNALS,
+    KEYED_CALLS,
     KEYS,
     LEDGERS,
     REQUESTS,
@@ -43,11 +45,13 @@ bus = port(BUSES)
 ledger = port(LEDGERS)
 requests = port(REQUESTS)
 bodies = port(BODIES)
+journal = port(JOURNALS)
 keys = port(KEYS)
 data_keys = port(DATA_KEYS)
 job_runs = port(JOB_RUNS)
 advice = port(ADVICE)
 cache = port(CACHES)
+keyed_calls = port(KEYED_CALLS)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -7,12 +7,13 @@ from tempfile import TemporaryDirectory
 from typing import TypeAlias
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from events.bus import Message
 from events.catalog import Retry, Subscription
 from tests.contracts.adapters import BUSES, Bus, Clock, Opener, wall_clock
+from tests.support.examples import at_most
 
 pytestmark = pytest.mark.anyio
 
@@ -160,7 +161,7 @@ def _message(text: str) -> Message:
 
 
 @pytest.mark.parametrize("open_bus", OURS.values(), ids=list(OURS))
-@settings(max_examples=30)
+@at_most(30)
 @given(steps=STEPS)
 async def test_a_bus_does_what_its_model_does(open_bus: Opener[Bus], steps: list[Step]) -> None:
     clock = Clock()

@@ -33,6 +33,7 @@ from functions.request.intake import Terms
 from functions.routing import handler as routing
 from services.adapters.memory.attempt_counts import NoAttemptCounts
 from services.adapters.memory.bus import MemoryBus
+from services.adapters.memory.journal import MemoryJournal
 from services.dispatcher.dispatcher import Dispatcher
 from services.dispatcher.ports import Pace, Ports
 from services.pool.pool import Pool
@@ -212,6 +213,7 @@ def dispatcher(world: World, life: Life, recorder: UsageRecorder) -> Dispatcher:
     ports = Ports(
         requests=life.around(world.requests),
         bodies=life.around(world.bodies),
+        journal=life.around(MemoryJournal(world.clock)),
         sealer=life.around(world.sealer),
         publisher=life.around(world.bus),
         recorder=recorder,

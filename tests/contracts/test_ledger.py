@@ -6,7 +6,7 @@ from tempfile import TemporaryDirectory
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from events.usage import Completed, Started, UsageRecord, UsageRecorded
@@ -15,6 +15,7 @@ from functions.metering.bill import Increment, Line, UsageSum, increments
 from functions.metering.handler import Ports, Settlement, sweep
 from functions.metering.settlement import Open, Standing, StoredPage
 from tests.contracts.adapters import LEDGERS, START, Clock, Ledger, Opener
+from tests.support.examples import at_most
 
 pytestmark = pytest.mark.anyio
 
@@ -254,7 +255,7 @@ def as_increment(total: UsageSum) -> Increment:
 
 
 @pytest.mark.parametrize("open_ledger", LEDGERS.values(), ids=list(LEDGERS))
-@settings(max_examples=30)
+@at_most(30)
 @given(steps=st.lists(st.one_of(PAGES, st.just(None)), max_size=12))
 async def test_sums_are_the_sums_over_the_pages_whatever_is_repeated_and_swept(
     open_ledger: Opener[Ledger], steps: list[tuple[int, list[UsageRecord]] | None]

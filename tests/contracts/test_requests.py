@@ -6,7 +6,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
@@ -14,6 +14,7 @@ from events.requests import Answer, Claim, Owed, RequestDocument, State, Version
 from events.words import Conflict, Problem, Unavailable
 from services.adapters.memory.requests import MemoryRequests
 from tests.contracts.adapters import REQUESTS, START, Clock, Opener, Requests
+from tests.support.examples import at_most
 
 pytestmark = pytest.mark.anyio
 
@@ -359,7 +360,7 @@ async def answers(requests: Requests, now: datetime) -> list[object]:
 
 
 @pytest.mark.parametrize("open_requests", REQUESTS.values(), ids=list(REQUESTS))
-@settings(max_examples=30)
+@at_most(30)
 @given(steps=STEPS)
 async def test_every_adapter_answers_as_the_one_in_memory(
     open_requests: Opener[Requests], steps: list[tuple[str, RequestDocument, int]]

@@ -91,7 +91,7 @@ async def test_a_copy_shows_one_moment_and_holds_up_no_writer(
     assert len(waited) > 3, "the copy was taken in one step"
     assert numbers(path)[: 2 * ROWS] == numbers(tmp_path / "copy")
     assert 2 * (ROWS + len(waited)) == len(numbers(path))
-    assert max(waited) < 2.0
+    assert max(waited) < 5.0
 
 
 async def test_a_copy_that_nobody_waits_for_breaks_off(

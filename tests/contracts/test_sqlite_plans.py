@@ -15,6 +15,8 @@ from services.adapters.sqlite.bodies import SqliteBodies
 from services.adapters.sqlite.bus import SqliteBus
 from services.adapters.sqlite.cache import SqliteCache
 from services.adapters.sqlite.database import Database
+from services.adapters.sqlite.journal import SqliteJournal
+from services.adapters.sqlite.keyed_calls import SqliteKeyedCalls
 from services.adapters.sqlite.ledger import SqliteUsageLedger
 from services.adapters.sqlite.requests import SqliteRequests
 from tests.contracts.adapters import START, Clock, data_file
@@ -23,7 +25,7 @@ pytestmark = pytest.mark.anyio
 
 SUBSCRIPTION = Subscription(topic="news", consumer="reader")
 READER = SUBSCRIPTION.name
-TABLES = ("messages", "pages", "standings", "requests", "bodies", "cached")
+TABLES = ("messages", "pages", "standings", "requests", "bodies", "cached", "journal", "keyed_calls")
 PARTIAL = ("messages_due", "pages_unfolded", "standings_open", "requests_running")
 
 Ask: TypeAlias = Callable[[Database], Awaitable[object]]
@@ -75,11 +77,17 @@ QUESTIONS: dict[str, Ask] = {
     "unfolded": lambda database: ledger(database).unfolded("r", 10),
     "body": lambda database: SqliteBodies(database, Clock()).get("b"),
     "forget bodies": lambda database: SqliteBodies(database, Clock()).forget(START, 10),
+    "read a journal": lambda database: SqliteJournal(database, Clock()).read("r", 0, 10),
+    "find a place": lambda database: SqliteJournal(database, Clock()).place_of("r", 3),
+    "remove a journal": lambda database: SqliteJournal(database, Clock()).remove("r"),
+    "forget entries": lambda database: SqliteJournal(database, Clock()).forget(START, 10),
     "cached": lambda database: SqliteCache(database, Clock()).get("k"),
     "forget cached": lambda database: SqliteCache(database, Clock()).forget(START, 10),
     "purge a tenant": lambda database: SqliteCache(database, Clock()).remove("tenant", "acme", 10),
     "purge a model": lambda database: SqliteCache(database, Clock()).remove("model", "gemma", 10),
     "purge a key": lambda database: SqliteCache(database, Clock()).remove("key", "k", 10),
+    "keyed call": lambda database: SqliteKeyedCalls(database, Clock()).get("k"),
+    "forget keyed calls": lambda database: SqliteKeyedCalls(database, Clock()).forget(START, 10),
     "lease": lease,
     "ack": ack,
     "nack": nack,

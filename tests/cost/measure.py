@@ -15,6 +15,7 @@ import msgspec
 from events.bus import Message
 from events.catalog import JOBS, ingest_topic, subscriptions
 from services.adapters.firestore.bodies import FirestoreBodies
+from services.adapters.firestore.journal import FirestoreJournal
 from services.adapters.firestore.ledger import FirestoreUsageLedger
 from services.adapters.firestore.requests import FirestoreRequests
 from services.runtime.process import utc_now
@@ -23,6 +24,7 @@ from tests.cost.edge import Edge
 from tests.cost.load import Sent, body
 from tests.cost.results import ByPart, Idle, Measured, Pages, by_part, pages_of
 from tests.cost.site import PATIENCE_S, Site, until
+from tests.cost.streamed import Streamed
 from tests.support.pubsub_sink import PubSubSink, serving
 
 PUSHES_AT_ONCE = 4
@@ -216,17 +218,26 @@ def _deliver(subscription: str, port: int, message: Any) -> None:
     raise RuntimeError(f"{subscription} answered {answer.status}")
 
 
-async def queued(site: Site, anyway: Idle, rate: float, number: int, *, posted: bool = False) -> Measured:
+async def queued(
+    site: Site,
+    anyway: Idle,
+    rate: float,
+    number: int,
+    *,
+    posted: bool = False,
+    streamed: Streamed | None = None,
+) -> Measured:
     """So many requests of three tenants, published to their ingest topics or posted to a router, until
-    nothing is left of them.
+    nothing is left of them. `streamed`: they are responses in the background, posted.
     """
+    posted = posted or streamed is not None
     billed = await site.billed()
     async with AsyncExitStack() as stack:
         keys = site.keys[: len(site.ingesting)]
         made = await stack.enter_async_context(_routers(site, "", int(posted), keys))
         port = made[0][0] if posted else 0
         period = Period(site, anyway)
-        took_s = await _hand_in(site, rate, number, port)
+        took_s = await _hand_in(site, rate, number, port, streamed)
         await until(lambda: _reached(site, billed + number), "every request is answered and billed")
         requests = FirestoreRequests(site.database, utc_now)
         await until(lambda: _paid(requests), "every event is published")
@@ -238,8 +249,8 @@ async def queued(site: Site, anyway: Idle, rate: float, number: int, *, posted: 
     found = await site.billed() - billed
     return Measured(
         name=f"{rate:g}/s",
-        way="posted" if posted else "published",
-        rate=number / took_s,
+        way=streamed.way if streamed is not None else "posted" if posted else "published",
+        rate=rate if streamed is not None else number / took_s,  # following takes its time
         requests=number,
         routers=int(posted),
         tenants=len(site.ingesting),
@@ -250,7 +261,7 @@ async def queued(site: Site, anyway: Idle, rate: float, number: int, *, posted: 
     )
 
 
-async def _hand_in(site: Site, rate: float, number: int, port: int) -> float:
+async def _hand_in(site: Site, rate: float, number: int, port: int, streamed: Streamed | None) -> float:
     """At an even pace, or as fast as they are taken."""
     began = time.monotonic()
     turns = asyncio.Semaphore(PUSHES_AT_ONCE * 4)
@@ -258,7 +269,9 @@ async def _hand_in(site: Site, rate: float, number: int, port: int) -> float:
     async def one(which: int) -> None:
         async with turns:
             tenant = which % len(site.ingesting)
-            if port:
+            if streamed is not None:
+                await asyncio.to_thread(streamed.begin, port, site.keys[tenant])
+            elif port:
                 await asyncio.to_thread(_post, port, site.keys[tenant])
             else:
                 topic = ingest_topic(site.ingesting[tenant])
@@ -290,6 +303,8 @@ async def _forget(site: Site, number: int) -> None:
     while found := await requests.forget(later, BATCH):
         gone += len(found)
     while await bodies.forget(later, BATCH):
+        pass
+    while await FirestoreJournal(site.later, utc_now).forget(later, BATCH):
         pass
     assert gone == number, (gone, number)
 

@@ -13,8 +13,10 @@ from tests.bench.site.machine import header
 from tests.cost import measure
 from tests.cost.results import Idle, Measured, Run
 from tests.cost.site import site
+from tests.cost.streamed import Streamed
 
 MANY = 1000
+TEN_S = 2000  # tokens, of 5 ms each
 
 
 class Synchronous(Struct, frozen=True, kw_only=True):
@@ -28,11 +30,13 @@ class Synchronous(Struct, frozen=True, kw_only=True):
 
 
 class Queued(Struct, frozen=True, kw_only=True):
-    """See `measure.queued`."""
+    """See `measure.queued`. `tokens`: of responses in the background, `followed` or not; 0: chats."""
 
     rate: float
     number: int
     posted: bool = False
+    tokens: int = 0
+    followed: bool = False
 
 
 class Plan(Struct, frozen=True, kw_only=True):
@@ -66,12 +70,18 @@ FULL = Plan(
         Queued(rate=10, number=150),
         Queued(rate=1000, number=500),
         Queued(rate=10, number=150, posted=True),
+        Queued(rate=1, number=15, tokens=TEN_S),
+        Queued(rate=1, number=15, tokens=TEN_S, followed=True),
     ),
 )
 QUICK = Plan(
     idle_s=11,
     synchronous=(Synchronous(rate=5, seconds=2, sink=False), Synchronous(rate=100, seconds=5)),
-    queued=(Queued(rate=5, number=6), Queued(rate=5, number=6, posted=True)),
+    queued=(
+        Queued(rate=5, number=6),
+        Queued(rate=5, number=6, posted=True),
+        Queued(rate=5, number=3, tokens=300, followed=True),
+    ),
 )
 
 
@@ -110,5 +120,9 @@ async def _synchronous(
 
 
 async def _queued(made: measure.Site, anyway: Idle, one: Queued, say: Callable[[str], None]) -> Measured:
+    if one.tokens:
+        say(f"in the background, {one.number} responses of {one.tokens} tokens")
+        streamed = Streamed(one.tokens, followed=one.followed)
+        return await measure.queued(made, anyway, one.rate, one.number, streamed=streamed)
     say(f"queued, {one.rate:g}/s, {'posted' if one.posted else 'published'}")
     return await measure.queued(made, anyway, one.rate, one.number, posted=one.posted)

@@ -97,6 +97,7 @@ async def told_by_a_platform(engine: Upstream, folder: Path, config: str) -> dic
     settings = {
         "PENSTOCK_CONFIG": config,
         "PENSTOCK_LOG_LEVEL": "debug",
+        "PENSTOCK_LOG_FORMAT": "json",  # with a line for every request
         "PENSTOCK_JOB_EVERY_S": "1",
         "PENSTOCK_BACKUP_DIR": str(backups),
     }

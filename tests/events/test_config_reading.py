@@ -53,6 +53,10 @@ URL = "backends.b.url is not an address like https://host/v1"
 WRONG_BACKENDS: dict[str, tuple[dict[str, Any], str]] = {
     "nowhere": ({}, "backends.b.replicas is empty: name at least one base URL, or dns, or the url"),
     "twice": ({"replicas": ["http://a:1"], "dns": "a:1"}, "has replicas and dns: it is reached by one"),
+    "too little affinity": (
+        {"replicas": ["http://a:1"], "affinity": 0.5},
+        "backends.b.affinity is 0.5: it must be 1 to 1000, or 0 for none.",
+    ),
     "a password": ({"replicas": ["http://u:hush@a:1"]}, "a base URL has no user and no password in it."),
     "dns without a port": ({"dns": "engines"}, "backends.b.dns is 'engines': name a host and a port"),
     "dns with a wrong port": ({"dns": "engines:70000"}, "backends.b.dns is 'engines:70000'"),
@@ -129,6 +133,13 @@ WRONG_MODELS: dict[str, tuple[dict[str, Any], str]] = {
         {"backend": "pool", "batch_size": 0},
         "models.m.batch_size is 0: it must be 1 to 4096 calls.",
     ),
+    "one cost for several": ({"backends": TWO, "cost": {}}, "models.m.cost is for a single backend"),
+    "money back": (
+        {"backend": "pool", "cost": {"output": -1}},
+        "models.m.backend: cost.output is -1: it must be 0 to",
+    ),
+    "a preference nobody has": ({"backend": "pool", "prefer": "best"}, "models.m.prefer is not right"),
+    "a queue nobody asked for": ({"backend": "pool", "cold": "queue"}, "models.m.cold is not right"),
     "no time": (
         {"backend": "pool", "deadlines": {"idle_s": 0}},
         "m.deadlines.idle_s is 0: it must be 0.1 to",

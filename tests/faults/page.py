@@ -39,7 +39,9 @@ QUEUED = """
 ## A queued request
 
 `POST /v1/requests` asks engines for answers in one piece, so its ends follow from those above. Only an answer
-is billed.
+is billed. A response in the background that is streamed asks for a stream, and ends as well; whoever follows
+it while an attempt fails is told by an event `error` that it is made anew
+([api.md](api.md#in-the-background)).
 
 | The client would see | The request |
 |---|---|

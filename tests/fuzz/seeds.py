@@ -56,6 +56,13 @@ SEEDS: dict[str, list[bytes]] = {
     "config": [json.dumps(document).encode() for document in CONFIGS],
     "envelope": _messages(),
     "sse": [UNCUT + STREAM, UNCUT + STREAM.replace(b"\n", b"\r\n"), UNCUT + completion(usage=usage(1, 2))],
+    "guard": [
+        STREAM,
+        STREAM.replace(b"\n", b"\r\n"),
+        delta("l") + delta("ol") + delta("o", logprobs=None) + DONE,
+        b'data: {"choices":[{"index":1,"delta":{"tool_calls":[{"function":{"arguments":"l"}}]}}]}\n\n'
+        b'data: {"choices":[{"text":"lo","finish_reason":"stop"}]}\n\n' + DONE,
+    ],
     "engine_error": [
         b"\0" * 8 + problem(),
         b"\x1d1.5    " + problem(code="x", param=None),

@@ -19,12 +19,15 @@ from functions.caching.directives import directives_of
 from functions.caching.key import fields_of, framing_of, key_of
 from functions.request.admission import Admitted, admit
 from functions.request.submission import Options, Submission, read_submission
+from services.guarding.guard import Cut
+from services.guarding.sieve import Sieve
 from services.pool.engine_errors import refusal_of
 from services.pool.sse import estimate_output, read_answer
 from services.pool.stream import EventStream
 from services.pool.wire import for_engine
 from services.router.gate import token_of
 from tests.fuzz import reading
+from tests.support.guards import Passing, Redacting
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 CONFIG = Config(
@@ -136,6 +139,28 @@ def _streamed(pieces: list[bytes], wants_usage: bool) -> tuple[bytes, bytes, boo
     return told, stream.end(), False
 
 
+def guard(data: bytes) -> None:
+    """A word that a guard redacts comes out nowhere, or the stream is not read at all."""
+    stream, redacting = EventStream(wants_usage=True), Sieve(lambda _: Redacting("lo"))
+    with suppress(ValueError, RecursionError):
+        told = redacting.feed(stream.feed(data) + stream.end()) + redacting.rest()
+        again = Sieve(lambda _: Finding("lo"))
+        again.feed(told)
+        again.rest()
+
+
+class Finding(Passing):
+    """Fails where a word is told after all."""
+
+    def __init__(self, word: str) -> None:
+        self._word, self._said = word, ""
+
+    def feed(self, text: str) -> str | Cut:
+        self._said += text
+        assert self._word not in self._said, self._said
+        return text
+
+
 def engine_error(data: bytes) -> None:
     """Whatever an engine says of its failure, the caller gets a problem in OpenAI's shape."""
     status = 400 + (data or b"\0")[0] % 200
@@ -151,5 +176,5 @@ def header(data: bytes) -> None:
 
 TARGETS: dict[str, Callable[[bytes], None]] = {
     target.__name__: target
-    for target in (front, admission, submission, config, envelope, sse, engine_error, header)
+    for target in (front, admission, submission, config, envelope, sse, guard, engine_error, header)
 }

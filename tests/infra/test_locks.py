@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 LOCKS = Path(__file__).parents[2] / "infra" / "locks"
-NAMES = ("base", "test", "dev", "all", "cloud", "console", "fuzz", "conformance")
+NAMES = ("base", "test", "dev", "all", "cloud", "console", "otel", "fuzz", "conformance")
 
 NODE_LOCK = Path(__file__).parents[1] / "conformance" / "node" / "package-lock.json"
 

@@ -4,9 +4,8 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from openai import AsyncOpenAI
-
 from tests.ollama.engines import HELLO
+from tests.support import official
 from tests.support.client import Response
 from tests.support.platform import Running, eventually
 
@@ -37,10 +36,9 @@ async def counted(platform: Running, requests: int) -> Counted:
     return Counted(**dict(zip(("requests", "input", "output", "estimated"), sums, strict=True)))
 
 
-def client_of(platform: Running, **more: Any) -> AsyncOpenAI:
+def client_of(platform: Running, **more: Any) -> Any:
     """OpenAI's own client, which tries nothing again."""
-    options = {"base_url": f"{platform.url}/v1", "api_key": platform.key, "max_retries": 0}
-    return AsyncOpenAI(**(options | more))
+    return official.client(platform.url, platform.key, **more)
 
 
 def body(model: str, **more: Any) -> bytes:

@@ -8,12 +8,12 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-import openai
 import pytest
 
 from tests.ollama.asking import body, client_of, counted, ended, queue
 from tests.ollama.engines import FOREVER, HELLO
 from tests.ollama.serving import BRIEF, ENDLESS
+from tests.support import official
 from tests.support.client import Response
 from tests.support.platform import CHAT, Running, Watch
 from tests.support.wire import request
@@ -74,7 +74,7 @@ async def test_without_coming_again_it_raises(platform: Running) -> None:
     async with client_of(platform) as client:
         async with busy(platform):
             calls = await fill(platform)
-            with pytest.raises(openai.InternalServerError, match=f"The engine for {BRIEF} is busy"):
+            with pytest.raises(official.InternalServerError, match=f"The engine for {BRIEF} is busy"):
                 await client.chat.completions.create(model=BRIEF, messages=HELLO)
         await asyncio.gather(*calls)
 

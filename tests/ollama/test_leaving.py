@@ -3,12 +3,12 @@
 import asyncio
 from pathlib import Path
 
-import openai
 import pytest
 
 from tests.ollama.asking import body, client_of, counted, ended, queue
 from tests.ollama.engines import FOREVER, HELLO, Engine
 from tests.ollama.serving import ENDLESS
+from tests.support import official
 from tests.support.platform import CHAT, Running, running
 from tests.support.wire import events_of, request
 
@@ -42,7 +42,7 @@ async def test_a_caller_that_leaves_in_the_middle_of_a_stream(platform: Running,
 
 async def test_a_caller_that_has_no_patience_for_the_whole_answer(platform: Running, engine: Engine) -> None:
     async with client_of(platform, timeout=0.5) as client:
-        with pytest.raises(openai.APITimeoutError):
+        with pytest.raises(official.APITimeoutError):
             await client.chat.completions.create(model=ENDLESS, messages=HELLO, extra_body=FOREVER)
     await engine.comes_to_rest()
 

@@ -12,14 +12,17 @@ from urllib.parse import urlsplit
 
 import yaml
 
+from services.guarding.guard import Guard
 from services.runtime.local import LocalPlatform
 from services.runtime.settings import Settings
+from services.runtime.telemetry import Wish
 from tests.support import client
 from tests.support.client import PATIENCE_S, Client, Response
 from tests.support.fronts import KIND
 from tests.support.wire import MODEL, chat, request
 
 CHAT = "/v1/chat/completions"
+SILENT = Wish()
 QUICK: dict[str, Any] = {  # nothing waits longer than a test should
     "port": 0,
     "metrics_port": 0,
@@ -142,9 +145,13 @@ def config_file(folder: Path, engine: str, **model: Any) -> str:
 
 
 @asynccontextmanager
-async def running(folder: Path, **settings: Any) -> AsyncIterator[Running]:
-    """A platform on `folder`; without `config` or `engine` it would look for engines on this machine."""
-    platform = LocalPlatform(Settings(data_dir=str(folder), **(QUICK | settings)))
+async def running(
+    folder: Path, wish: Wish = SILENT, guard: Guard | None = None, **settings: Any
+) -> AsyncIterator[Running]:
+    """A platform on `folder`; without `config` or `engine` it would look for engines on this machine. `wish`:
+    what it is to tell of itself.
+    """
+    platform = LocalPlatform(Settings(data_dir=str(folder), **(QUICK | settings)), wish, guard)
     started = await platform.start()
     try:
         yield Running(

@@ -14,15 +14,24 @@ from events.envelope import type_of
 from events.usage import UsageRecord, UsageRecorded
 from events.words import Unavailable
 from services.front.limits import Budget, Limits
+from services.guarding.guard import Guard
+from services.pool.outside import Outside
 from services.pool.pool import Pool
 from services.router.cache import AnswerCache
 from services.router.chat import Chat
+from services.router.cold.door import ColdDoor
+from services.router.cold.room import ColdRoom
 from services.router.credentials import mint
 from services.router.exchanges import Exchanges
 from services.router.gate import Gate
+from services.router.idempotency.runs import Runs
 from services.router.metrics import Metrics
 from services.router.order import Deadlines
 from services.router.retries import Retries
+from services.router.router import Router
+from services.router.routes import Routes
+from services.router.screen import Screen
+from services.router.watch import Watch
 from services.usage.recorder import Lingers, UsageRecorder
 from services.wire.errors import render_refusal
 from tests.support import client
@@ -30,6 +39,7 @@ from tests.support.caching import StoredCache
 from tests.support.client import PATIENCE_S
 from tests.support.clock import now
 from tests.support.fronts import make_front
+from tests.support.keyed import StoredRuns
 from tests.support.keys import StoredKeys
 from tests.support.platform import CHAT
 from tests.support.wire import MODEL, request
@@ -95,9 +105,12 @@ class Routed:
     tap: Tap
     exchanges: Exchanges
     cache: AnswerCache | None
+    runs: Runs | None
     recorder: UsageRecorder
     budget: Budget
     pool: Pool
+    room: ColdRoom
+    screen: Screen | None = None
 
     def request(self, body: bytes, headers: dict[str, str] | None = None) -> bytes:
         """A chat completion's request."""
@@ -111,6 +124,10 @@ class Routed:
             return await connection.response()
 
 
+async def nothing(*_: object) -> None:
+    """An application without an endpoint."""
+
+
 @asynccontextmanager
 async def routed(
     *engines: str,
@@ -120,26 +137,39 @@ async def routed(
     budget: int = 2**20,
     stored: StoredCache | None = None,
     cache_wait_s: float = PATIENCE_S,
+    keyed: StoredRuns | None = None,
     config: Config | None = None,
+    outside: Outside | None = None,
+    watch: Watch | None = None,
+    guard: Guard | None = None,
+    verdict_within_s: float = PATIENCE_S,
 ) -> AsyncIterator[Routed]:
-    """A router for the model of some engines, with one key; with a cache if there is one `stored`. `config`:
-    instead of the engines.
+    """A router for the model of some engines, which take turns, with one key; with a cache if there is one
+    `stored`, and runs if calls are `keyed`. `config`: instead of the engines. `watch` sees every call first.
     """
     tap, key, keys, held = Tap(), mint(), StoredKeys(), Budget(budget)
     await keys.makes(key)
     config = config or Config(
-        backends={"pool": Backend(replicas=engines)}, models={MODEL: Model(backend="pool")}
+        backends={"pool": Backend(replicas=engines, affinity=0)}, models={MODEL: Model(backend="pool")}
     )
-    pool = Pool(config)
+    pool = Pool(config, outside)
     lingers = Lingers(started_s=0.001, other_s=0.001)
     recorder = UsageRecorder(tap, producer="p", source="/router", lingers=lingers, now=now)
+    room = ColdRoom(lambda: pool, lambda: config, held, asyncio.get_running_loop().time)
     exchanges = Exchanges(
-        recorder, Metrics({}), deadlines or Deadlines(), now=now, budget=held, retries=retries
+        recorder, Metrics({}), deadlines or Deadlines(), now=now, budget=held, retries=retries, cold=room
     )
     exchanges.start()
     cache = await stored.router_cache(recorder, tap, config, held, cache_wait_s) if stored else None
-    chat = Chat(Gate(keys.ring(), now), lambda: config, lambda: pool, exchanges, cache)
-    front = make_front(chat, render_refusal=render_refusal, limits=limits, budget=held)
+    runs = keyed.router_runs(held, exchanges.metrics) if keyed else None
+    door = ColdDoor(room, lambda: config)
+    screen = None if guard is None else Screen(guard, verdict_within_s)
+    gate, routes = Gate(keys.ring(), now), Routes(config=lambda: config, waits=pool.waits)
+    chat = Chat(
+        gate, lambda: config, lambda: pool, exchanges, cache, routes, runs=runs, door=door, screen=screen
+    )
+    router = Router({CHAT.encode(): chat}, nothing, watch)
+    front = make_front(router if watch else chat, render_refusal=render_refusal, limits=limits, budget=held)
     port = await front.listen("127.0.0.1", 0)
     try:
         yield Routed(
@@ -149,17 +179,31 @@ async def routed(
             tap=tap,
             exchanges=exchanges,
             cache=cache,
+            runs=runs,
             recorder=recorder,
             budget=held,
             pool=pool,
+            room=room,
+            screen=screen,
         )
     finally:
         tap.broken = False
         tap.open()
         keys.door.set()
-        await exchanges.drain(0)
-        if cache is not None:
-            await cache.close()
+        await drain(screen, exchanges, runs, cache)
         await front.close(0)
         await recorder.close()
         pool.close()
+
+
+async def drain(
+    screen: Screen | None, exchanges: Exchanges, runs: Runs | None, cache: AnswerCache | None
+) -> None:
+    """Ends what is under way, as a router does that stops."""
+    if screen is not None:
+        await screen.close(0)
+    await exchanges.drain(0)
+    if runs is not None:
+        await runs.close()
+    if cache is not None:
+        await cache.close()

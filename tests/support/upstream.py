@@ -55,6 +55,11 @@ class Call:
         """Waits while the caller reads slower than it is sent to."""
         await self._line.writable.wait()
 
+    @property
+    def waits(self) -> bool:
+        """Whether the caller reads slower than it is sent to."""
+        return not self._line.writable.is_set()
+
     def read_no_more(self) -> None:
         self._line.transport.pause_reading()
 

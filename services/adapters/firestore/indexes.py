@@ -14,6 +14,7 @@ from typing import Any, Final
 REQUESTS: Final = "requests"
 BODIES: Final = "bodies"
 CHUNKS: Final = "chunks"
+JOURNAL: Final = "journal"
 LEDGER: Final = "ledger"
 STANDINGS: Final = "standings"
 PARTS: Final = "parts"
@@ -28,6 +29,7 @@ JOB_RECORDS: Final = "job_records"
 ADVICE: Final = "advice"
 CACHED: Final = "cached"
 GENERATIONS: Final = "generations"
+KEYED_CALLS: Final = "keyed_calls"
 DATA_KEYS: Final = "data_keys"
 
 # A query may ask for 30 combinations; the one with the most asks for these times the four final states.
@@ -83,6 +85,18 @@ DATA: Final = (
         group=True,
     ),
     Collection(
+        name=JOURNAL,
+        composite=(
+            ("request", "next", "place"),  # place_of
+            ("request", "place"),  # read, remove
+            ("spread", "expire_at"),  # forget
+        ),
+        bare=(
+            *("request", "place", "attempt", "first", "next", "expire_at", "closed", "sealed", "body_id"),
+            *("spread", "schema"),
+        ),
+    ),
+    Collection(
         name=LEDGER,
         composite=(
             ("folded", "producer", "stored_at"),  # unfolded, producers
@@ -122,6 +136,11 @@ DATA: Final = (
         bare=("expire_at", "spread", "sealed", "schema"),
     ),
     Collection(name=GENERATIONS, bare=("mark", "schema", "body")),
+    Collection(
+        name=KEYED_CALLS,
+        composite=(("spread", "expire_at"),),  # forget
+        bare=("expire_at", "spread", "mark", "schema", "body"),
+    ),
 )
 
 # In a database of their own, which no data backup holds.

@@ -204,7 +204,42 @@ _CONFIG = (
     "CREATE TABLE config_versions (version INTEGER PRIMARY KEY, at INTEGER NOT NULL, body BLOB NOT NULL)",
 )
 
+_JOURNAL = (
+    """
+    CREATE TABLE journal (
+        seq INTEGER PRIMARY KEY,
+        request TEXT NOT NULL,
+        place INTEGER NOT NULL,
+        attempt INTEGER NOT NULL,
+        first INTEGER NOT NULL,
+        next INTEGER NOT NULL,
+        expire_at INTEGER NOT NULL,
+        closed INTEGER NOT NULL,
+        sealed BLOB NOT NULL,
+        body_id TEXT NOT NULL
+    )
+    """,
+    "CREATE UNIQUE INDEX journal_places ON journal (request, place)",
+    "CREATE INDEX journal_numbers ON journal (request, next, place)",
+    "CREATE INDEX journal_expire ON journal (expire_at)",
+)
+
+_KEYED_CALLS = (
+    """
+    CREATE TABLE keyed_calls (
+        id TEXT PRIMARY KEY,
+        version INTEGER NOT NULL,
+        expire_at INTEGER NOT NULL,
+        body BLOB NOT NULL
+    ) WITHOUT ROWID
+    """,
+    "CREATE INDEX keyed_calls_expire ON keyed_calls (expire_at)",
+)
+
 DATA = Schema(
     application_id=0x50454E53,  # "PENS"
-    steps=((*_BUS, *_LEDGER, *_REQUESTS, *_BODIES, *_KEYS), (*_JOBS, *_ADVICE, *_QUEUED, *_CACHE, *_CONFIG)),
+    steps=(
+        (*_BUS, *_LEDGER, *_REQUESTS, *_BODIES, *_KEYS),
+        (*_JOBS, *_ADVICE, *_QUEUED, *_CACHE, *_CONFIG, *_JOURNAL, *_KEYED_CALLS),
+    ),
 )

@@ -65,7 +65,7 @@ def dispatcher(port: int | None, host: str | None) -> None:
 def _prepared(port: int | None, host: str | None) -> Settings:
     listen = {"port": port if port is not None else os.environ.get("PORT"), "host": host or "0.0.0.0"}  # noqa: S104
     settings = read_settings({**listen, "data_dir": "."})  # nothing is kept on this machine
-    set_up_logs(settings.log_level)
+    set_up_logs(settings.log_level, settings.log_format)
     return settings
 
 

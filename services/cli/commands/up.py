@@ -55,7 +55,7 @@ def command(as_json: bool, emulators: bool, **given: str | int | None) -> None:
     memory: at the end it is gone.
     """
     settings = read_settings(given)
-    set_up_logs(settings.log_level)
+    set_up_logs(settings.log_level, settings.log_format)
     os.umask(0o077)  # whatever it writes is for its owner alone
     platform = _topology(settings) if emulators else LocalPlatform(settings)
     run(serve(platform, settings, as_json=as_json))

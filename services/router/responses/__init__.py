@@ -1,1 +1,1 @@
-"""`POST /v1/responses`: read as a chat completion, answered as a response; nothing is kept."""
+"""`/v1/responses`: answered at once like a chat, or in the background; kept where that is asked for."""

@@ -1,88 +1,86 @@
 """`POST /v1/responses` before the hot path of chats: requests are translated on the way in, answers out."""
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Callable, Coroutine
+from functools import partial
 
-import msgspec
-
-from events.requests import CHAT
-from events.words import ApiKey, Refusal, server_problem
-from functions.request.admission import admit
-from functions.request.endpoints import Endpoint
-from services.front.call import Call, Listener, Reply
+from events.config import Config
+from events.words import ApiKey, Refusal
+from services.front.call import Call, Endpoint, Reply
+from services.pool.pool import Pool
+from services.responses.names import response_id
+from services.responses.translation import AS_CHATS, Asked, translate
+from services.router.cache import AnswerCache
 from services.router.chat import Chat
-from services.router.responses.stream import ResponseStream
-from services.router.responses.told import Response, response_of
-from services.router.responses.translation import translate
-from services.wire.errors import error_body, error_fields
-from services.wire.fields import Fields
+from services.router.cold.door import ColdDoor
+from services.router.exchanges import Exchanges
+from services.router.gate import Gate
+from services.router.idempotency.runs import Runs
+from services.router.responses.kept import KeptResponses
+from services.router.responses.reply import ResponseReply, StoredReply
+from services.router.routes import Routes
+from services.router.screen import Screen
 from services.wire.ids import request_id
-
-AS_CHATS = Endpoint(path=CHAT, admit=admit, prompt="input", cached=True)
 
 
 class Responses(Chat):
-    """A chat whose calls and replies have another form."""
+    """A chat whose calls and replies have another form. `background`: what answers where it is not to be
+    answered at once.
+    """
+
+    def __init__(
+        self,
+        kept: KeptResponses,
+        background: Endpoint,
+        gate: Gate,
+        config: Callable[[], Config],
+        pool: Callable[[], Pool],
+        exchanges: Exchanges,
+        cache: AnswerCache | None = None,
+        routes: Routes | None = None,
+        runs: Runs | None = None,
+        door: ColdDoor | None = None,
+        screen: Screen | None = None,
+    ) -> None:
+        super().__init__(gate, config, pool, exchanges, cache, routes, AS_CHATS, runs, door, screen)
+        self._kept = kept
+        self._background = background
+        self._keeping: set[asyncio.Task[None]] = set()
 
     def _serve(self, key: ApiKey | Refusal, call: Call, reply: Reply) -> None:
         if isinstance(key, Refusal):
             self._refuse(key, reply)
             return
-        name = "resp_" + request_id().partition("_")[2]
+        name = response_id(request_id())
         asked = translate(call.body, id=name, created_at=self._now())
         if isinstance(asked, Refusal):
             self._refuse(asked, reply)
             return
+        if asked.response.store:
+            told = self._stored(key, asked, call, reply)
+            if told is None:
+                return
+        else:
+            told = ResponseReply(reply, asked.response, self._now)
         chat = Call(call.method, call.target, call.headers, asked.body, call.version, call.keep_alive)
-        super()._serve(key, chat, ResponseReply(reply, asked.response, self._now))
+        chat.watched = call.watched
+        super()._serve(key, chat, told)
+
+    def _stored(self, key: ApiKey, asked: Asked, call: Call, reply: Reply) -> ResponseReply | None:
+        """The reply to what is to be kept; None where it is answered, or refused, already."""
+        if asked.response.background:
+            self._background(call, reply)
+            return None
+        if refusal := self._kept.refuse_large(call.body):
+            self._refuse(refusal, reply)
+            return None
+        keep = partial(self._kept.keep, key, call.body)
+        return StoredReply(reply, asked.response, self._now, keep, self._run)
 
     def _now(self) -> int:
         return int(self._gate.now().timestamp())
 
-
-class ResponseReply:
-    """The reply to a chat, told as a response. Errors pass as they are: their envelope is the same. `now`:
-    seconds since 1970.
-    """
-
-    def __init__(self, reply: Reply, response: Response, now: Callable[[], int]) -> None:
-        self._reply = reply
-        self._response = response
-        self._now = now
-        self._stream = ResponseStream(response, now)
-
-    @property
-    def listener(self) -> Listener | None:
-        """See `Reply`."""
-        return self._reply.listener
-
-    @listener.setter
-    def listener(self, listener: Listener | None) -> None:
-        self._reply.listener = listener
-
-    def send(self, status: int, fields: Fields, body: bytes) -> None:
-        """See `Reply`."""
-        if status == 200:
-            try:
-                body = msgspec.json.encode(response_of(self._response, body, self._now()))
-            except ValueError:
-                problem = server_problem("The engine's answer is no chat completion.", "engine_error")
-                refusal = Refusal(status=502, problem=problem)
-                status, fields, body = 502, fields + error_fields(refusal), error_body(problem)
-        self._reply.send(status, fields, body)
-
-    def start(self, status: int, fields: Fields) -> None:
-        """See `Reply`."""
-        self._reply.start(status, fields)
-        self._reply.write(self._stream.begin())
-
-    def write(self, data: bytes) -> None:
-        """See `Reply`."""
-        self._reply.write(self._stream.feed(data))
-
-    def finish(self) -> None:
-        """See `Reply`."""
-        self._reply.finish()
-
-    def abort(self) -> None:
-        """See `Reply`."""
-        self._reply.abort()
+    def _run(self, keeping: Coroutine[None, None, None]) -> None:
+        task = asyncio.get_running_loop().create_task(keeping)
+        self._keeping.add(task)
+        task.add_done_callback(self._keeping.discard)

@@ -50,6 +50,7 @@ class Tally:
             first_p50_us=micros(percentile(firsts, 0.5)),
             first_p99_us=micros(percentile(firsts, 0.99)),
             gap_p99_us=micros(percentile(gaps, 0.99)),
+            gap_p999_us=micros(percentile(gaps, 0.999)),
         )
 
 

@@ -1,6 +1,7 @@
 """Runs the programs that make load, on their own processor, and reads what they found."""
 
 from itertools import count
+from pathlib import Path
 
 import msgspec
 from msgspec import Struct
@@ -15,12 +16,15 @@ _numbers = count(1)
 
 
 class Address(Struct, frozen=True, kw_only=True):
-    """Where a gateway answers chats; `health_url` is an endpoint that does no I/O, where it has one."""
+    """Where a gateway answers chats; `health_url` is an endpoint that does no I/O, where it has one. `keys`
+    names a file with keys, one a line, that wrk is to use one after another.
+    """
 
     url: str
     stream_url: str
     key: str = KEY
     health_url: str = ""
+    keys: str = ""
 
 
 class Loads:
@@ -30,11 +34,15 @@ class Loads:
         self._site = site
         self._address = address
 
-    def wrk(self, connections: int, seconds: float) -> Load:
-        """As many calls as `connections` can make; those under way at the end are cut off."""
+    def wrk(self, connections: int, seconds: float, body: Path | None = None) -> Load:
+        """As many calls as `connections` can make, of the usual body or this; those under way at the end are
+        cut off.
+        """
         threads = ("-t1", f"-c{connections}", f"-d{max(1, round(seconds))}s", "--timeout", "10s")
         command = (tool("wrk"), *threads, "-s", str(PROGRAMS / "post.lua"), self._address.url)
-        environment = {"BODY": str(self._site.body(FIXED)), "KEY": self._address.key}
+        environment = {"BODY": str(body or self._site.body(FIXED)), "KEY": self._address.key}
+        if self._address.keys:
+            environment["KEYS"] = self._address.keys
         printed = self._start("wrk", command, environment).result(seconds + GRACE_S)
         return msgspec.json.decode(printed.splitlines()[-1], type=Load)
 

@@ -17,6 +17,7 @@ PROGRAMS = Path(__file__).parents[1] / "programs"
 KEY = "sk-bench-1234"  # of gateways that make none themselves
 FIXED = "fixed"  # the model that answers at once, in one piece
 STREAMS = ("stream-16x2", "stream-64x10", "stream-128x5")  # chunks, and milliseconds between them
+MANY = "stream-100x20"  # the same, for very many at once
 INPUT_TOKENS = 231  # what both upstreams say a prompt has
 FIXED_OUTPUT_TOKENS = 87
 WAIT_S = 60.0
@@ -77,6 +78,12 @@ class Site:
         """The file with the body that asks a model."""
         return self.folder / f"{model}.json"
 
+    def body_of(self, size: int) -> Path:
+        """A file with a body of about so many bytes that asks for a whole answer."""
+        path = self.folder / f"{FIXED}-{size}.json"
+        path.write_bytes(chat_body(FIXED, "word " * max(0, (size - len(chat_body(FIXED))) // 5)))
+        return path
+
     def events_sent(self) -> int:
         """How many events of streams the upstream has written so far."""
         return int(get(self.stream_port, "/sent"))
@@ -86,7 +93,7 @@ class Site:
         return self.fixed_port if model == FIXED else self.stream_port
 
     def _write_bodies(self) -> None:
-        for model in (FIXED, *STREAMS):
+        for model in (FIXED, *STREAMS, MANY):
             self.body(model).write_bytes(chat_body(model))
 
     def _start_upstreams(self) -> None:
@@ -121,14 +128,14 @@ def _wait(program: Program, ready: Callable[[], bool]) -> None:
         time.sleep(0.02)
 
 
-def chat_body(model: str) -> bytes:
-    """A chat of some 960 bytes; a stream is asked to tell its usage."""
+def chat_body(model: str, more: str = "") -> bytes:
+    """A chat of some 960 bytes, and `more`; a stream is asked to tell its usage."""
     streamed = model != FIXED
+    said = (*MESSAGES, ("user", more)) if more else MESSAGES
     body = {
         "model": model,
-        "messages": [{"role": role, "content": content} for role, content in MESSAGES],
-        "temperature": 0.7,
-        "top_p": 0.95,
+        "messages": [{"role": role, "content": content} for role, content in said],
+        "temperature": 0.7 if streamed else 0,
         "max_tokens": 256,
         "stream": streamed,
         "user": "bench-user-0001",

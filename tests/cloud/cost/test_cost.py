@@ -91,3 +91,11 @@ def test_nothing_is_left_of_a_queued_request(run: Any) -> None:
         dispatcher = row["counts"]["dispatcher"]
         assert row["requests"] == dispatcher["deletes requests"]
         assert 2 * row["requests"] == dispatcher["deletes bodies"]
+
+
+def test_a_streamed_response_is_journalled_at_one_write_for_half_a_second(run: Any) -> None:
+    (row,) = [row for row in run["queued"] if row["way"].startswith("streamed")]
+    writes = row["counts"]["dispatcher"]["writes journal"]
+
+    assert row["counts"]["dispatcher"]["deletes journal"] == writes
+    assert 1 <= writes / row["requests"] <= 2 * float(row["way"].split()[-2]) + 2

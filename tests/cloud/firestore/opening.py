@@ -68,6 +68,12 @@ def _bodies(database: Any, now: Now) -> Any:
     return FirestoreBodies(database, now)
 
 
+def _journal(database: Any, now: Now) -> Any:
+    from services.adapters.firestore.journal import FirestoreJournal  # noqa: PLC0415
+
+    return FirestoreJournal(database, now)
+
+
 def _ledger(database: Any, now: Now) -> Any:
     from services.adapters.firestore.ledger import FirestoreUsageLedger  # noqa: PLC0415
 
@@ -104,6 +110,12 @@ def _cache(database: Any, now: Now) -> Any:
     return FirestoreCache(database, now)
 
 
+def _keyed_calls(database: Any, now: Now) -> Any:
+    from services.adapters.firestore.keyed_calls import FirestoreKeyedCalls  # noqa: PLC0415
+
+    return FirestoreKeyedCalls(database, now)
+
+
 def _job_runs(database: Any, now: Now) -> Any:
     from services.adapters.firestore.job_runs import FirestoreJobRuns  # noqa: PLC0415
 
@@ -112,11 +124,13 @@ def _job_runs(database: Any, now: Now) -> Any:
 
 requests = on_firestore(_requests)
 bodies = on_firestore(_bodies)
+journal = on_firestore(_journal)
 ledger = on_firestore(_ledger)
 keys = on_firestore(_keys)
 job_runs = on_firestore(_job_runs)
 advice = on_firestore(_advice)
 cache = on_firestore(_cache)
+keyed_calls = on_firestore(_keyed_calls)
 data_keys = on_firestore(_data_keys)
 config_documents = on_firestore(_config_documents)
 

@@ -8,16 +8,20 @@ from typing import Any, NamedTuple
 import msgspec
 import pytest
 
+from events.journal import Entry
 from functions.metering.bill import increments
 from functions.metering.handler import Settlement
 from services.adapters.firestore.bodies import FirestoreBodies
 from services.adapters.firestore.data_keys import FirestoreDataKeys
+from services.adapters.firestore.journal import FirestoreJournal
+from services.adapters.firestore.keyed_calls import FirestoreKeyedCalls
 from services.adapters.firestore.keys import FirestoreKeys
 from services.adapters.firestore.ledger import FirestoreUsageLedger
 from services.adapters.firestore.requests import FirestoreRequests
 from tests.cloud.firestore.opening import watched_database
 from tests.cloud.firestore.watching import Costs
 from tests.contracts.adapters import START, Clock
+from tests.contracts.test_keyed_calls import CALL
 from tests.contracts.test_keys import ACME, KEY
 from tests.contracts.test_ledger import PRODUCER, completed, page, standing_with, started
 from tests.contracts.test_requests import OWED, claimed, document
@@ -31,6 +35,13 @@ PAGE = page(started(), completed(), completed("b.1", tenant="zeta"))
 SUMS = increments(PAGE.records)
 
 
+def entry(place: int) -> Entry:
+    first = 3 * place + 3
+    return Entry(
+        request="r", place=place, attempt=1, first=first, next=first + 3, expire_at=SOON, sealed=b"e"
+    )
+
+
 class Ports:
     """All stores on one database, with a few things in them."""
 
@@ -38,7 +49,9 @@ class Ports:
         clock = Clock()
         self.requests = FirestoreRequests(database, clock)
         self.bodies = FirestoreBodies(database, clock)
+        self.journal = FirestoreJournal(database, clock)
         self.ledger = FirestoreUsageLedger(database, clock)
+        self.keyed_calls = FirestoreKeyedCalls(database, clock)
         self.keys = FirestoreKeys(database)
         self.data_keys = FirestoreDataKeys(database)
 
@@ -53,6 +66,8 @@ class Ports:
         await asyncio.gather(*(self.requests.create(made) for made in (*waiting, *running, *others)))
         await self.bodies.put("small", b"small", SOON)
         await self.bodies.put("large", LARGE, SOON)
+        await self.journal.append(entry(0))
+        await self.journal.append(entry(1))
         await self.append("p1")
         await self.append("p2")
         await self.keys.add_tenant(ACME)
@@ -108,6 +123,11 @@ ROWS = (
     Row("bodies.delete, 2 MB", lambda p: p.bodies.delete(["large"]), (3, 0, 4, 2)),
     Row("bodies.forget, 2 of 2 MB", lambda p: p.bodies.forget(SOON, 100), (5, 0, 5, 4)),
     Row("bodies.forget, none", lambda p: p.bodies.forget(SOON, 100), (2, 0, 0, 2)),
+    Row("journal.append", lambda p: p.journal.append(entry(2)), (0, 1, 0, 1)),
+    Row("journal.place_of", lambda p: p.journal.place_of("r", 5), (1, 0, 0, 1)),
+    Row("journal.read, 3", lambda p: p.journal.read("r", 0, 50), (3, 0, 0, 1)),
+    Row("journal.read, none", lambda p: p.journal.read("r", 3, 50), (1, 0, 0, 1)),
+    Row("journal.remove, 3", lambda p: p.journal.remove("r"), (3, 0, 3, 2)),
     Row("ledger.append, 2 lines", lambda p: p.append("p3"), (0, 3, 0, 1)),
     Row("ledger.append, known", lambda p: p.append("p3"), (1, 3, 0, 2)),
     Row("ledger.producers, of 1", lambda p: p.ledger.producers(), (3, 0, 0, 3)),
@@ -119,6 +139,9 @@ ROWS = (
     Row("keys.by_hash", lambda p: p.keys.by_hash(KEY.hash), (1, 0, 0, 1)),
     Row("keys.by_id", lambda p: p.keys.by_id("acme", KEY.id), (1, 0, 0, 1)),
     Row("keys.revoke", lambda p: p.keys.revoke(KEY.id, START), (1, 2, 0, 2)),
+    Row("keyed_calls.create", lambda p: p.keyed_calls.create(CALL), (0, 1, 0, 1)),
+    Row("keyed_calls.create, known", lambda p: p.keyed_calls.create(CALL), (1, 1, 0, 2)),
+    Row("keyed_calls.get", lambda p: p.keyed_calls.get(CALL.id), (1, 0, 0, 1)),
     Row("data_keys.get", lambda p: p.data_keys.get("acme"), (1, 0, 0, 1)),
     Row("data_keys.erase", lambda p: p.data_keys.erase("acme"), (0, 1, 0, 1)),
 )

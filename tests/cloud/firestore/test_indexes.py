@@ -18,6 +18,8 @@ from services.adapters.firestore.cache import FirestoreCache
 from services.adapters.firestore.config_documents import FirestoreConfigDocuments
 from services.adapters.firestore.documents import Query, document_id, put
 from services.adapters.firestore.indexes import Collection
+from services.adapters.firestore.journal import FirestoreJournal
+from services.adapters.firestore.keyed_calls import FirestoreKeyedCalls
 from services.adapters.firestore.keys import FirestoreKeys
 from services.adapters.firestore.ledger import FirestoreUsageLedger
 from services.adapters.firestore.requests import FirestoreRequests
@@ -62,11 +64,16 @@ QUESTIONS: tuple[Ask, ...] = (
     *(partial(usage, which) for which in product((None, "a"), (None, "k"), (None, "m"), DAYS, DAYS)),
     lambda database: FirestoreBodies(database, Clock()).forget(START, 10),
     lambda database: FirestoreBodies(database, Clock()).delete(["b"]),
+    lambda database: FirestoreJournal(database, Clock()).place_of("r", 3),
+    lambda database: FirestoreJournal(database, Clock()).read("r", 0, 10),
+    lambda database: FirestoreJournal(database, Clock()).remove("r"),
+    lambda database: FirestoreJournal(database, Clock()).forget(START, 10),
     lambda database: FirestoreAdvice(database).standings(),
     lambda database: FirestoreCache(database, Clock()).forget(START, 10),
     lambda database: FirestoreCache(database, Clock()).remove("tenant", "acme", 10),
     lambda database: FirestoreCache(database, Clock()).remove("model", "gemma", 10),
     lambda database: FirestoreCache(database, Clock()).remove("key", "k", 10),
+    lambda database: FirestoreKeyedCalls(database, Clock()).forget(START, 10),
     lambda database: FirestoreKeys(database).by_id("acme", "k"),
     lambda database: FirestoreKeys(database).list(),
     lambda database: FirestoreKeys(database).list("acme"),

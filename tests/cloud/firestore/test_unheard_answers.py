@@ -10,6 +10,7 @@ import pytest
 from msgspec.structs import replace
 
 from events.jobs import JobDue, JobRecord
+from events.journal import Entry
 from events.usage import UsageRecorded
 from events.words import Conflict, Unavailable
 from functions.autoscale.standing import Standing
@@ -20,6 +21,8 @@ from services.adapters.firestore.bodies import FirestoreBodies
 from services.adapters.firestore.data_keys import FirestoreDataKeys
 from services.adapters.firestore.database import Patience
 from services.adapters.firestore.job_runs import FirestoreJobRuns
+from services.adapters.firestore.journal import FirestoreJournal
+from services.adapters.firestore.keyed_calls import FirestoreKeyedCalls
 from services.adapters.firestore.keys import FirestoreKeys
 from services.adapters.firestore.ledger import FirestoreUsageLedger
 from services.adapters.firestore.requests import FirestoreRequests
@@ -27,6 +30,7 @@ from services.jobs.runs import Verdict, change, judge
 from tests.cloud.firestore.faults import BUSY, GONE, LATE, Faults
 from tests.cloud.firestore.opening import watched_database
 from tests.contracts.adapters import START, Clock
+from tests.contracts.test_keyed_calls import CALL
 from tests.contracts.test_keys import ACME, KEY
 from tests.contracts.test_ledger import PRODUCER, completed, page, standing_with, started
 from tests.contracts.test_requests import document
@@ -111,6 +115,24 @@ async def test_a_creation_tried_again_is_its_own_even_where_its_time_is_over(err
 
     assert created.document == document(expire_at=START)
     assert again.document == document("r2")
+
+
+@UNHEARD
+async def test_a_key_claimed_unheard_is_its_own(error: Exception) -> None:
+    faults = Faults(unheard=(error,))
+    async with database(faults) as opened:
+        calls = FirestoreKeyedCalls(opened, Clock())
+        created = await calls.create(CALL)
+        faults.leave_unheard(error)
+        version = await calls.replace(replace(CALL, state="answered"), created.version)
+        found = await calls.get(CALL.id)
+        faults.leave_unheard(error)
+        await calls.delete(CALL.id, version)
+
+        assert created.call == CALL
+        assert found is not None
+        assert (found.call.state, found.version) == ("answered", version)
+        assert await calls.get(CALL.id) is None
 
 
 async def test_two_that_create_at_once_in_place_of_an_expired_one_get_the_same() -> None:
@@ -208,6 +230,20 @@ async def test_data_keys_and_bodies_are_the_same_when_written_twice(error: Excep
         found = (await data_keys.get("acme"), await bodies.get("a"))
 
     assert found == (None, b"sealed")
+
+
+@UNHEARD
+async def test_an_entry_of_a_journal_that_was_appended_unheard_has_its_place(error: Exception) -> None:
+    faults = Faults(unheard=(error,))
+    entry = Entry(request="r", place=0, attempt=1, first=3, next=5, expire_at=SOON, sealed=b"sealed")
+    async with database(faults) as opened:
+        journal = FirestoreJournal(opened, Clock())
+        await journal.append(entry)
+        with pytest.raises(Conflict):
+            await journal.append(replace(entry, sealed=b"another"))
+        found = await journal.read("r", 0, 10)
+
+    assert found == [entry]
 
 
 @UNHEARD

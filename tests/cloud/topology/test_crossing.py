@@ -298,6 +298,23 @@ def test_publishing_twice_with_one_idempotency_key_makes_one_request(platform: P
     assert {f"{name}.1"} == billed_attempts
 
 
+def test_a_call_made_twice_with_one_idempotency_key_is_answered_once(platform: Platform) -> None:
+    headers = {
+        "authorization": f"Bearer {platform.up.key}",
+        "content-type": "application/json",
+        "idempotency-key": "order-2",
+    }
+    body = encoded(flat("at once"))
+    with platform.watching([USAGE]) as watch:
+        told = [post(platform.up.port, "/v1/chat/completions", body, headers) for _ in range(2)]
+        (_, first, answer), (_, second, again) = told
+        name = first["x-request-id"]
+        assert {f"{name}.1"} == until(lambda: bills(watch.look()[USAGE], name), "it is billed")
+
+    assert [200, 200] == [status for status, _, _ in told]
+    assert (answer, name, "true") == (again, second["x-request-id"], second["idempotent-replayed"])
+
+
 # --- what cannot be taken
 
 

@@ -24,7 +24,7 @@ def get(platform: Platform, path: str) -> tuple[int, str]:
 def test_the_dispatcher_is_alive_ready_and_counts_what_it_runs(platform: Platform) -> None:
     body = {"model": MODEL, "messages": [{"role": "user", "content": "Hello."}], "max_tokens": 5}
     platform.ended(platform.publish(json.dumps(body).encode()))
-    attempts = f'penstock_attempts_total{{model="{MODEL}",outcome="finished"}}'
+    attempts = f'seconds_count{{error_type="",gen_ai_operation_name="chat",gen_ai_request_model="{MODEL}"'
 
     assert (200, 200) == (get(platform, "/health")[0], get(platform, "/ready")[0])
     until(lambda: attempts in get(platform, "/metrics")[1], "the attempt is counted")

@@ -197,6 +197,7 @@ async def test_nobody_advises_on_replicas_of_a_hosted_backend(world: World) -> N
     assert ["pool"] == [told.backend for told in await world.job(0)]
 
 
+@pytest.mark.slow
 async def test_what_is_kept_stays_small(world: World) -> None:
     for number in range(500):
         second = number * 2.0

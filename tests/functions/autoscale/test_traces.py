@@ -14,7 +14,8 @@ pytestmark = pytest.mark.anyio
 
 FLEET = Fleet(min=1, max=8, slots=4, boot_s=120)
 NOTICED_S = 30  # until the burst is seen for what it is
-SEEDS = pytest.mark.parametrize("seed", range(2))
+SLOW = pytest.mark.slow
+SEEDS = pytest.mark.parametrize("seed", [0, pytest.param(1, marks=SLOW)])
 TRICKLE = 0.02
 
 
@@ -94,7 +95,7 @@ async def test_a_cold_fleet_boots_with_the_first_request_and_ends_when_it_is_idl
 
 
 @SEEDS
-@pytest.mark.parametrize("lateness", [0.7, 1.3])
+@pytest.mark.parametrize("lateness", [pytest.param(0.7, marks=SLOW), 1.3])
 async def test_replicas_that_boot_sooner_or_later_than_they_should_do_not_make_it_flap(
     lateness: float, seed: int
 ) -> None:
@@ -108,7 +109,7 @@ async def test_replicas_that_boot_sooner_or_later_than_they_should_do_not_make_i
 
 
 @SEEDS
-@pytest.mark.parametrize("rate", [0.3, 1.0, 3.0])
+@pytest.mark.parametrize("rate", [pytest.param(0.3, marks=SLOW), 1.0, pytest.param(3.0, marks=SLOW)])
 async def test_steady_load_is_served_by_a_fleet_that_hardly_changes(rate: float, seed: int) -> None:
     fleet = Fleet(min=1, max=20, slots=4, boot_s=120)
     moments = await Simulation(fleet=fleet, rate=lambda second: rate, seed=seed).run(3600)
@@ -121,6 +122,7 @@ async def test_steady_load_is_served_by_a_fleet_that_hardly_changes(rate: float,
     assert sum(moment.queued for moment in settled) / len(settled) < 1
 
 
+@SLOW
 async def test_several_dispatchers_are_told_apart_and_may_restart() -> None:
     alone = await Simulation(fleet=FLEET, rate=burst(2.0)).run(1800)
     pool = Simulation(fleet=FLEET, rate=burst(2.0), dispatchers=3)

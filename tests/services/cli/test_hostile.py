@@ -274,6 +274,7 @@ def test_an_engine_that_cannot_listen_is_told() -> None:
         assert f"Nothing can listen on {host}" in penstock("engine", "--port", "0", "--host", host).sentence
 
 
+@pytest.mark.slow
 def test_an_engine_whose_log_cannot_be_written_is_told(tmp_path: Path) -> None:
     log = tmp_path / "no" / "log"
     told = penstock("engine", "--port", "0", "--log", str(log)).sentence
@@ -285,12 +286,14 @@ def test_an_engine_prints_an_address_one_can_call() -> None:
     assert ("http://[::1]:1", "http://localhost:1") == (address("::1", 1), address("localhost", 1))
 
 
+@pytest.mark.slow
 def test_an_argument_that_is_no_text_is_a_usage_error() -> None:
     ended = penstock("chat", "\udcff")
 
     assert (2, "penstock: the argument '\\udcff' is not UTF-8 text.\n") == (ended.code, ended.err)
 
 
+@pytest.mark.slow
 async def test_what_a_terminal_cannot_show_is_no_failure(answering: Upstream) -> None:
     answering.always = answers(json.dumps({"data": [{"id": "ключ"}]}).encode())
     tenants = partial(penstock, "tenants", "list", PYTHONIOENCODING="latin-1", **against(answering.port))

@@ -39,9 +39,14 @@ def copied(folder: Path) -> Path:
 
 def test_our_own_packages_pass() -> None:
     check_packages()
+
+
+@pytest.mark.slow
+def test_our_own_packages_pass_in_another_process() -> None:
     assert 0 == checking().returncode
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["events", "functions"])
 def test_an_intruder_is_named_with_its_place_and_what_to_do(tmp_path: Path, name: str) -> None:
     ended = checking(PYTHONPATH=foreign(tmp_path, name))
@@ -52,11 +57,13 @@ def test_an_intruder_is_named_with_its_place_and_what_to_do(tmp_path: Path, name
     assert "PYTHONPATH" in told
 
 
+@pytest.mark.slow
 def test_no_code_of_an_intruder_is_run(tmp_path: Path) -> None:
     ended = checking(PYTHONPATH=foreign(tmp_path, "events", 'print("I ran.")'))
     assert "" == ended.stdout
 
 
+@pytest.mark.slow
 def test_an_intruder_somebody_installed_is_named_by_its_distribution(tmp_path: Path) -> None:
     path = foreign(tmp_path, "events")
     installed = tmp_path / "Events-0.5.dist-info"
@@ -69,6 +76,7 @@ def test_an_intruder_somebody_installed_is_named_by_its_distribution(tmp_path: P
     assert "Uninstall" in told
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["events", "functions", "services"])
 def test_a_package_that_was_written_over_in_place_is_noticed(tmp_path: Path, name: str) -> None:
     ours = copied(tmp_path)
@@ -77,6 +85,7 @@ def test_a_package_that_was_written_over_in_place_is_noticed(tmp_path: Path, nam
     assert f"The package {name!r}" in ended.stderr
 
 
+@pytest.mark.slow
 def test_a_package_without_its_own_file_is_noticed(tmp_path: Path) -> None:
     ours = copied(tmp_path)
     (ours / "events" / "__init__.py").unlink()
@@ -87,6 +96,7 @@ def test_a_package_without_its_own_file_is_noticed(tmp_path: Path) -> None:
     assert "The package 'events'" in ended.stderr
 
 
+@pytest.mark.slow
 def test_a_missing_package_is_noticed(tmp_path: Path) -> None:
     ours = copied(tmp_path)
     shutil.rmtree(ours / "functions")
@@ -97,6 +107,7 @@ def test_a_missing_package_is_noticed(tmp_path: Path) -> None:
     assert "'functions' is missing" in ended.stderr
 
 
+@pytest.mark.slow
 def test_a_folder_that_is_reached_by_a_link_is_still_ours(tmp_path: Path) -> None:
     link = tmp_path / "link"
     link.symlink_to(ROOT)

@@ -9,7 +9,7 @@ import pytest
 
 from events.envelope import wrap
 from events.fleet import LanePressure, PressureReported
-from events.requests import RequestDocument
+from events.requests import CHAT, RequestDocument
 from events.usage import Completed, Outcome
 from events.words import Lane, Unavailable, Usage
 from services.dispatcher.dispatcher import Dispatcher
@@ -242,7 +242,9 @@ async def test_every_attempt_is_counted_by_how_it_ended(world: World, engine: Up
     dispatcher = await world.dispatch()
     await world.ends(name)
     await dispatcher.stop(PATIENCE_S)
-    counted = world.metrics.models[MODEL]
+    counted = world.metrics.ran[MODEL, "pool", CHAT].fold()
 
-    assert {"engine_error": 1, "finished": 1} == counted.outcomes
-    assert 3 == counted.output_tokens
+    assert {"engine_error": 1, "finished": 1} == {
+        outcome: sum(durations.counts) for outcome, durations in counted.durations.items()
+    }
+    assert 3 == counted.output.total

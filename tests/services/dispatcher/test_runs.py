@@ -350,13 +350,13 @@ async def test_an_answer_that_comes_after_a_cancellation_is_dropped(world: World
 @pytest.mark.parametrize("cancel_check_s", [0.01, 60])
 async def test_a_long_run_renews_its_lease(tmp_path: Path, engine: Upstream, cancel_check_s: float) -> None:
     engine.will(hangs)
-    pace = {"lease_s": 0.5, "heartbeat_s": 0.02, "cancel_check_s": cancel_check_s}
+    pace = {"lease_s": 1.0, "heartbeat_s": 0.02, "cancel_check_s": cancel_check_s}
     async with world(tmp_path, engine.url, **pace) as made:
         name = await made.submit()
         dispatcher = await made.dispatch()
         await made.dispatch("d2")
         await engine.call()
-        for _ in range(10):
+        for _ in range(15):
             await asyncio.sleep(0.1)
             await made.sweep(dispatcher)
 

@@ -26,9 +26,11 @@ from functions.request.submission import Options
 from services.adapters.local.master_key import FileMasterKey
 from services.adapters.memory.bodies import MemoryBodies
 from services.adapters.memory.data_keys import MemoryDataKeys
+from services.adapters.memory.journal import MemoryJournal
 from services.adapters.memory.requests import MemoryRequests
 from services.dispatcher.dispatcher import Dispatcher
 from services.dispatcher.ports import Pace, Ports
+from services.guarding.guard import Guard
 from services.pool.pool import Pool
 from services.requests.waiters import Waiters
 from services.router.metrics import Metrics
@@ -163,6 +165,7 @@ class World:
 
     requests: Requests
     bodies: Bodies
+    journal: MemoryJournal
     sealer: Sealer
     said: Said
     pool: Pool
@@ -172,12 +175,14 @@ class World:
     waiters: Waiters = field(default_factory=Waiters)
     metrics: Metrics = field(default_factory=lambda: Metrics({}))
     may_leave: Callable[[str], Awaitable[bool]] = _stays
+    guard: Guard | None = None
     dispatchers: list[Dispatcher] = field(default_factory=list)
 
     def ports(self, owner: str = "d1") -> Ports:
         return Ports(
             requests=self.requests,
             bodies=self.bodies,
+            journal=self.journal,
             sealer=self.sealer,
             publisher=self.said,
             recorder=self.recorder,
@@ -189,6 +194,7 @@ class World:
             waiters=self.waiters,
             metrics=self.metrics,
             may_leave=self.may_leave,
+            guard=self.guard,
         )
 
     def queue(self) -> RequestQueue:
@@ -275,6 +281,7 @@ async def world(folder: Path, engine: str, **pace: Any) -> AsyncIterator[World]:
     made = World(
         requests=Requests(now),
         bodies=Bodies(now),
+        journal=MemoryJournal(now),
         sealer=Sealer(FileMasterKey(folder / "master-key"), MemoryDataKeys()),
         said=said,
         pool=Pool(config),

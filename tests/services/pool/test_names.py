@@ -129,20 +129,20 @@ async def test_a_pool_calls_what_a_real_server_lists(engine: Upstream) -> None:
         server.listed["engines.pool.svc"] = ["127.0.0.1"]
         outside = Outside(names=DnsNames(("127.0.0.1",), server.port))
         pool = Pool(config, outside)
-        assert {"pool"} == set(pool.lacking())
+        assert ({"pool"}, {}) == (set(pool.cold()), pool.lacking())
         pool.start()
         name = outside.name("engines.pool.svc")
         await name.look()
-        replica = pool.pick("pool")
-        assert replica is not None
-        assert {} == pool.lacking()
+        picked = pool.pick("pool")
+        assert picked is not None
+        assert {} == pool.cold()
         heard = Heard()
-        replica.send("/v1/chat/completions", b"", b"{}", heard)
+        picked.replica.send("/v1/chat/completions", b"", b"{}", heard)
         assert "completed" in (await heard.end()).news
 
         later = Pool(config, outside)  # the next version of the document
         later.start()
         pool.close()
-        assert {} == later.lacking()
+        assert {} == later.cold()
         assert later.pick("pool") is not None
         later.close()

@@ -1,8 +1,9 @@
 """Which replica takes the next call."""
 
 from collections import Counter
+from collections.abc import Sequence
 
-from services.pool.picker import LeastOutstanding
+from services.pool.picker import Picker
 from services.pool.replica import Replica
 
 
@@ -21,31 +22,36 @@ def replicas(*in_flight: int, clock: Clock | None = None) -> list[Replica]:
     return made
 
 
+def which(picker: Picker, some: list[Replica], tried: Sequence[Replica] = ()) -> Replica | None:
+    picked = picker.pick(some, tried)
+    return None if picked is None else picked.replica
+
+
 def test_without_replicas_none_is_picked() -> None:
-    assert LeastOutstanding().pick([]) is None
+    assert Picker().pick([]) is None
 
 
 def test_the_replica_with_the_fewest_calls_is_picked() -> None:
     few = replicas(3, 1, 2)
 
-    assert few[1] is LeastOutstanding().pick(few)
+    assert few[1] is which(Picker(), few)
 
 
 def test_equals_take_turns() -> None:
-    picker, equals = LeastOutstanding(), replicas(1, 1, 1)
+    picker, equals = Picker(), replicas(1, 1, 1)
 
-    assert {2} == set(Counter(id(picker.pick(equals)) for _ in range(6)).values())
+    assert {2} == set(Counter(id(which(picker, equals)) for _ in range(6)).values())
 
 
 def test_a_picker_survives_replicas_that_come_and_go() -> None:
-    picker = LeastOutstanding()
+    picker = Picker()
     for number in (3, 1, 2, 5, 1):
         assert picker.pick(replicas(*[0] * number)) is not None
 
 
-def picks(picker: LeastOutstanding, some: list[Replica], times: int = 6) -> list[int]:
+def picks(picker: Picker, some: list[Replica], times: int = 6) -> list[int]:
     """Which were picked, by their place."""
-    return [some.index(picker.pick(some) or some[0]) for _ in range(times)]
+    return [some.index(which(picker, some) or some[0]) for _ in range(times)]
 
 
 def aside(replica: Replica, until: float) -> None:
@@ -56,14 +62,14 @@ def test_a_replica_put_aside_is_passed_over_although_it_has_the_fewest_calls() -
     some = replicas(0, 5, 6)
     aside(some[0], 110)
 
-    assert [1] * 6 == picks(LeastOutstanding(), some)
+    assert [1] * 6 == picks(Picker(), some)
 
 
 def test_the_others_take_turns_meanwhile() -> None:
     some = replicas(0, 0, 0)
     aside(some[1], 110)
 
-    assert {0: 3, 2: 3} == dict(Counter(picks(LeastOutstanding(), some)))
+    assert {0: 3, 2: 3} == dict(Counter(picks(Picker(), some)))
 
 
 def test_a_replica_that_is_due_gets_one_call_as_a_trial() -> None:
@@ -72,9 +78,9 @@ def test_a_replica_that_is_due_gets_one_call_as_a_trial() -> None:
     some[0].put_aside(100)
     clock.time = 102.0
 
-    assert [0, 1, 1, 1] == picks(LeastOutstanding(), some, 4)
+    assert [0, 1, 1, 1] == picks(Picker(), some, 4)
     clock.time = 104.0  # nothing was heard of it: the next trial
-    assert [0, 1] == picks(LeastOutstanding(), some, 2)
+    assert [0, 1] == picks(Picker(), some, 2)
 
 
 def test_where_all_are_aside_the_one_due_soonest_is_tried() -> None:
@@ -82,21 +88,21 @@ def test_where_all_are_aside_the_one_due_soonest_is_tried() -> None:
     for replica, until in zip(some, (130, 110, 120), strict=True):
         aside(replica, until)
 
-    assert some[1] is LeastOutstanding().pick(some)
+    assert some[1] is which(Picker(), some)
 
 
 def test_a_single_replica_is_tried_whatever_happened() -> None:
     some = replicas(0)
     aside(some[0], 110)
 
-    assert [0, 0] == picks(LeastOutstanding(), some, 2)
+    assert [0, 0] == picks(Picker(), some, 2)
 
 
 def test_those_tried_already_are_left_out() -> None:
-    some, picker = replicas(0, 1, 2), LeastOutstanding()
+    some, picker = replicas(0, 1, 2), Picker()
 
-    assert some[1] is picker.pick(some, some[:1])
-    assert some[2] is picker.pick(some, some[:2])
+    assert some[1] is which(picker, some, some[:1])
+    assert some[2] is which(picker, some, some[:2])
     assert picker.pick(some, some) is None
 
 
@@ -133,3 +139,16 @@ def test_a_success_ends_it_and_the_next_pause_is_short_again() -> None:
     replica.put_aside(clock.time)
 
     assert 2 == replica.aside_until - clock.time
+
+
+def test_what_a_replica_takes_to_begin_is_forgotten_after_a_minute() -> None:
+    clock = Clock()
+    (replica,) = replicas(0, clock=clock)
+    assert replica.begins_s is None
+    replica.began_after(1.0)
+    replica.began_after(2.0)
+    assert 1.3 == replica.begins_s
+    clock.time += 60
+    assert replica.begins_s is None
+    replica.began_after(5.0)
+    assert 5.0 == replica.begins_s

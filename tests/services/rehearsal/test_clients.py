@@ -3,22 +3,21 @@
 import asyncio
 from typing import Any
 
-import openai
 import pytest
-from openai.types.chat import ChatCompletionMessageParam
 
 from services.rehearsal.profiles import QUICK
 from services.rehearsal.said.prose import NOTICE
 from tests.services.rehearsal.talk import Talk, engine
+from tests.support import official
 
 pytestmark = pytest.mark.anyio
 
 MODEL = "gemma-3-4b-it"
-MESSAGES: list[ChatCompletionMessageParam] = [{"role": "user", "content": "Why is there a gate?"}]
+MESSAGES: list[Any] = [{"role": "user", "content": "Why is there a gate?"}]
 
 
-def client(talk: Talk) -> openai.AsyncOpenAI:
-    return openai.AsyncOpenAI(base_url=f"http://127.0.0.1:{talk.port}/v1", api_key="none", max_retries=0)
+def client(talk: Talk) -> Any:
+    return official.client(f"http://127.0.0.1:{talk.port}", "none")
 
 
 async def test_an_answer_in_one_piece() -> None:
@@ -52,7 +51,7 @@ async def test_a_streamed_answer(wants_usage: bool) -> None:
 
 async def test_the_client_without_async() -> None:
     def talked(port: int) -> tuple[str, str]:
-        with openai.OpenAI(base_url=f"http://127.0.0.1:{port}/v1", api_key="none", max_retries=0) as ai:
+        with official.blocking_client(f"http://127.0.0.1:{port}", "none") as ai:
             whole = ai.chat.completions.create(model=MODEL, messages=MESSAGES)
             stream = ai.chat.completions.create(model=MODEL, messages=MESSAGES, stream=True)
             pieces = [chunk.choices[0].delta.content or "" for chunk in stream if chunk.choices]
@@ -72,19 +71,17 @@ async def test_models_are_listed() -> None:
 @pytest.mark.parametrize(
     ("fields", "error", "code"),
     [
-        ({"model": "other"}, openai.NotFoundError, "model_not_found"),
-        ({"messages": [{"role": "user", "content": "x" * 8000}]}, openai.BadRequestError,
+        ({"model": "other"}, "NotFoundError", "model_not_found"),
+        ({"messages": [{"role": "user", "content": "x" * 8000}]}, "BadRequestError",
          "context_length_exceeded"),
-        ({"extra_headers": {"x-rehearsal-fault": "status:429"}}, openai.RateLimitError, "rehearsed_fault"),
-        ({"extra_headers": {"x-rehearsal-fault": "status:500"}}, openai.InternalServerError,
+        ({"extra_headers": {"x-rehearsal-fault": "status:429"}}, "RateLimitError", "rehearsed_fault"),
+        ({"extra_headers": {"x-rehearsal-fault": "status:500"}}, "InternalServerError",
          "rehearsed_fault"),
     ],
 )  # fmt: skip
-async def test_errors_are_the_clients_own(
-    fields: dict[str, Any], error: type[openai.APIStatusError], code: str
-) -> None:
+async def test_errors_are_the_clients_own(fields: dict[str, Any], error: str, code: str) -> None:
     async with engine(context=1000) as talk, client(talk) as ai:
-        with pytest.raises(error) as raised:
+        with pytest.raises(getattr(official, error)) as raised:
             await ai.chat.completions.create(**{"model": MODEL, "messages": MESSAGES, **fields})
         assert code == raised.value.code
 
@@ -92,7 +89,7 @@ async def test_errors_are_the_clients_own(
 @pytest.mark.parametrize("fault", ["reset", "reset:3"])
 async def test_a_broken_connection_is_an_error_to_the_client(fault: str) -> None:
     async with engine() as talk, client(talk) as ai:
-        with pytest.raises(openai.APIConnectionError):
+        with pytest.raises(official.APIConnectionError):
             stream = await ai.chat.completions.create(
                 model=MODEL, messages=MESSAGES, stream=True, extra_headers={"x-rehearsal-fault": fault}
             )

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import openai
 import pytest
 
 from services.rehearsal.profiles import LLAMACPP_L4, Batching
 from services.rehearsal.said.prose import NOTICE
 from tests.services.rehearsal.talk import Reply, Talk, engine, events
 from tests.services.rehearsal.test_clients import MODEL, client
+from tests.support import official
 
 pytestmark = pytest.mark.anyio
 
@@ -194,7 +194,7 @@ async def test_embeddings_take_a_slot_and_suffer_faults_and_are_noted(tmp_path: 
 async def test_a_model_is_found_by_its_name(name: str) -> None:
     async with engine(model=name) as talk, client(talk) as ai:
         assert name == (await ai.models.retrieve(name)).id
-        with pytest.raises(openai.NotFoundError) as raised:
+        with pytest.raises(official.NotFoundError) as raised:
             await ai.models.retrieve("other")
         assert "model_not_found" == raised.value.code
         listed = [model async for model in ai.models.list()]

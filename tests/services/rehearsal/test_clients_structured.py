@@ -3,14 +3,12 @@
 import json
 from typing import Any, Literal
 
-import openai
 import pytest
-from openai import pydantic_function_tool
-from openai.types.chat import ChatCompletionMessageParam
 from pydantic import BaseModel, Field
 
 from tests.services.rehearsal.talk import CHAT, ask, engine, events
 from tests.services.rehearsal.test_clients import MODEL, client
+from tests.support import official
 
 pytestmark = pytest.mark.anyio
 
@@ -40,17 +38,18 @@ class Answer(BaseModel):
     score: float
 
 
-TOOLS = [pydantic_function_tool(Weather), pydantic_function_tool(Add)]
+def tools() -> list[Any]:
+    return [official.pydantic_function_tool(kind) for kind in (Weather, Add)]
 
 
-def asking(text: str) -> list[ChatCompletionMessageParam]:
+def asking(text: str) -> list[Any]:
     return [{"role": "user", "content": text}]
 
 
 async def test_a_conversation_with_a_tool() -> None:
     async with engine() as talk, client(talk) as ai:
         messages = asking("Call Weather, please.")
-        called = await ai.chat.completions.parse(model=MODEL, messages=messages, tools=TOOLS)
+        called = await ai.chat.completions.parse(model=MODEL, messages=messages, tools=tools())
         (choice,) = called.choices
         assert ("tool_calls", None) == (choice.finish_reason, choice.message.content)
         (call,) = choice.message.tool_calls or ()
@@ -69,7 +68,7 @@ async def test_calls_in_parallel_unless_that_is_not_wanted() -> None:
             called = await ai.chat.completions.parse(
                 model=MODEL,
                 messages=asking("Call Weather and then Add."),
-                tools=TOOLS,
+                tools=tools(),
                 parallel_tool_calls=parallel,
             )
             calls = called.choices[0].message.tool_calls or ()
@@ -80,8 +79,8 @@ async def test_calls_in_parallel_unless_that_is_not_wanted() -> None:
 async def test_a_streamed_call_is_the_same_call() -> None:
     async with engine() as talk, client(talk) as ai:
         messages = asking("Call Weather and Add.")
-        whole = await ai.chat.completions.parse(model=MODEL, messages=messages, tools=TOOLS)
-        async with ai.chat.completions.stream(model=MODEL, messages=messages, tools=TOOLS) as stream:
+        whole = await ai.chat.completions.parse(model=MODEL, messages=messages, tools=tools())
+        async with ai.chat.completions.stream(model=MODEL, messages=messages, tools=tools()) as stream:
             told = [event async for event in stream]
             final = await stream.get_final_completion()
         done = [event for event in told if event.type == "tool_calls.function.arguments.done"]
@@ -127,7 +126,7 @@ async def test_a_streamed_call_begins_with_its_name_and_goes_on_with_its_argumen
 async def test_the_choice_of_tools_is_heeded(choice: Any, said: str, names: list[str]) -> None:
     async with engine() as talk, client(talk) as ai:
         made = await ai.chat.completions.create(
-            model=MODEL, messages=asking(said), tools=TOOLS, tool_choice=choice
+            model=MODEL, messages=asking(said), tools=tools(), tool_choice=choice
         )
         calls: Any = made.choices[0].message.tool_calls or ()
         assert names == [call.function.name for call in calls]
@@ -155,7 +154,7 @@ async def test_a_streamed_parsed_answer() -> None:
 
 async def test_an_answer_that_is_cut_is_the_clients_own_error() -> None:
     async with engine() as talk, client(talk) as ai:
-        with pytest.raises(openai.LengthFinishReasonError):
+        with pytest.raises(official.LengthFinishReasonError):
             await ai.chat.completions.parse(
                 model=MODEL, messages=asking("Plan."), response_format=Answer, max_tokens=3
             )

@@ -12,7 +12,7 @@ import pytest
 from services.rehearsal.journal import Accepted
 from tests.services.rehearsal.talk import CHAT, Talk, ask, request, tokens_in
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
 SERVE = """
 import asyncio, pathlib, sys

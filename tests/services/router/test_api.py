@@ -113,11 +113,17 @@ async def test_metrics_tell_attempts_tokens_and_refusals(platform: Running, engi
     await platform.chat(model="gpt-9")
     told = await metrics(platform)
 
-    assert 'penstock_attempts_total{model="gemma",outcome="finished"} 1.0' in told
-    assert 'penstock_attempts_total{model="gemma",outcome="engine_died"} 1.0' in told
-    assert 'penstock_tokens_total{direction="output",model="gemma"} 3.0' in told
-    assert 'penstock_refusals_total{code="model_not_found",status="404"} 1.0' in told
-    assert "penstock_in_flight 0.0" in told
+    place = 'gen_ai_operation_name="chat",gen_ai_request_model="gemma"'
+    count = "gen_ai_server_request_duration_seconds_count"
+    at = '"gemma",penstock_backend="pool"'
+    assert f'{count}{{error_type="",{place},penstock_backend="pool"}} 1.0' in told
+    assert f'{count}{{error_type="engine_died",{place},penstock_backend="pool"}} 1.0' in told
+    output = 'gen_ai_operation_name="chat",gen_ai_request_model="gemma",gen_ai_token_type="output"'
+    assert f'gen_ai_client_token_usage_sum{{{output},penstock_backend="pool"}} 3.0' in told
+    refused = 'error_type="model_not_found",http_response_status_code="404"'
+    assert f"penstock_refusals_total{{{refused}}} 1.0" in told
+    assert f"penstock_in_flight{{gen_ai_request_model={at}}} 0.0" in told
+    assert 'penstock_breaker_state{penstock_backend="pool",penstock_replica="127.0.0.1:' in told
     assert "penstock_held_bytes 0.0" in told
 
 

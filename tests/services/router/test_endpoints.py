@@ -135,7 +135,7 @@ async def test_a_queued_completion_cannot_stream(platform: Running) -> None:
 
 
 STATEFUL = {
-    "store": (True, "send false"),
+    "store": (True, "leave store out"),
     "previous_response_id": ("resp_1", "all of its turns"),
     "conversation": ("conv_1", "all of its turns"),
 }

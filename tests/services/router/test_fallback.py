@@ -38,7 +38,10 @@ async def test_a_model_whose_engine_fails_is_stood_in_for(engine: Upstream, scri
         await it.tap.has(4)
 
     assert 200 == answer.status
-    assert ("small@spare", "2") == (answer.headers["x-penstock-route"], answer.headers["x-penstock-attempts"])
+    assert ('"small@spare";by=fallback', "2") == (
+        answer.headers["x-penstock-route"],
+        answer.headers["x-penstock-attempts"],
+    )
     assert [("small", "spare")] == [(record.model, record.backend) for record in billed(it)]
     assert "small-q4" == spare.calls[0].json["model"]
     assert (1, 1) == (len(engine.calls), len(spare.calls))
@@ -50,7 +53,7 @@ async def test_an_engine_that_cannot_be_reached_costs_no_attempt(engine: Upstrea
         answer = await it.call(chat())
         await it.tap.has(2)
 
-    assert (200, "small@spare") == (answer.status, answer.headers["x-penstock-route"])
+    assert (200, '"small@spare";by=fallback') == (answer.status, answer.headers["x-penstock-route"])
     assert "x-penstock-attempts" not in answer.headers
     assert 1 == len(billed(it))
 
@@ -93,7 +96,7 @@ async def test_of_two_backends_of_one_model_the_other_stands_in(engine: Upstream
         async with routed(config=config, retries=SOON) as it:
             answer = await it.call(chat())
 
-    assert (200, f"{MODEL}@spare") == (answer.status, answer.headers["x-penstock-route"])
+    assert (200, f'"{MODEL}@spare";by=weight') == (answer.status, answer.headers["x-penstock-route"])
 
 
 async def test_what_another_model_said_is_not_given_again_for_this_one(
@@ -107,7 +110,7 @@ async def test_what_another_model_said_is_not_given_again_for_this_one(
             first = await it.call(chat(temperature=0))
             second = await it.call(chat(temperature=0))
 
-    assert ("small@spare", f"{MODEL}@pool") == (
+    assert ('"small@spare";by=fallback', f'"{MODEL}@pool"') == (
         first.headers["x-penstock-route"],
         second.headers["x-penstock-route"],
     )

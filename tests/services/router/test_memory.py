@@ -2,15 +2,21 @@
 
 import asyncio
 import gc
+import io
 import json
 
 import pytest
 
+from events.config import Config
 from events.usage import Completed
 from services.router.attempt import Attempt
 from services.router.exchange import Exchange
 from services.router.order import Deadlines
+from services.router.watch import Watch, Watched
 from services.router.way import Way
+from services.telemetry.access import AccessLog, as_text
+from services.telemetry.context import Sampler
+from services.telemetry.spans import Span, Tracer
 from tests.services.router.refusing import refusal
 from tests.support import wire
 from tests.support.client import Client, connected
@@ -150,7 +156,7 @@ CALLS: dict[str, tuple[Script, bool]] = {
 
 
 async def nothing_left() -> bool:
-    return not any(isinstance(one, Exchange | Attempt | Way) for one in gc.get_objects())
+    return not any(isinstance(one, Exchange | Attempt | Way | Watched) for one in gc.get_objects())
 
 
 @pytest.mark.parametrize(("script", "stream"), CALLS.values(), ids=CALLS)
@@ -159,11 +165,17 @@ async def test_what_a_request_took_is_freed_without_the_garbage_collector(
 ) -> None:
     """Looking for circles cost a sixteenth of a router's processor time."""
     engine.always = script
+    lines, spans = AccessLog(as_text, io.BytesIO()), list[Span]()
+    config = Config(backends={}, models={})
+    watch = Watch(Sampler(ratio=1.0), Tracer(spans.append), lines, config=lambda: config)
     gc.collect()
     gc.disable()
     try:
-        async with routed(engine.url) as it:
-            await it.call(chat(stream=stream))
-            await eventually(nothing_left)
+        for watched in (None, watch):
+            async with routed(engine.url, watch=watched) as it:
+                await it.call(chat(stream=stream))
+                await eventually(nothing_left)
     finally:
         gc.enable()
+        await lines.close()
+    assert spans

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from starlette.routing import Route
 
+from events.requests import RESPONSES
 from functions.request.admission import ChatMessage
 from functions.request.endpoints import ENDPOINTS
 from services.router.api import PublicApi
@@ -15,7 +16,7 @@ from services.router.health import Health
 from services.router.openapi import OPERATIONS, document
 from services.router.reference import page
 from services.router.refined import FIELDS, PARAMETERS, QUEUED
-from services.router.responses.asked import RESPONSES
+from services.router.responses.api import ResponsesApi
 from tests.support import client
 from tests.support.platform import Running
 
@@ -32,6 +33,7 @@ def served() -> set[tuple[str, str]]:
     unneeded: Any = None
     routes = [
         *PublicApi(unneeded, unneeded, unneeded, started_at=0, routes=unneeded or object()).routes(),
+        *ResponsesApi(unneeded, unneeded, unneeded).routes(),
         *Health({}).routes(),
     ]
     plain = {

@@ -5,10 +5,11 @@ import json
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.services.router.refusing import refusal
+from tests.support.examples import at_most
 from tests.support.platform import CHAT, Running, config_file, running
 from tests.support.upstream import Upstream, answers, streams
 from tests.support.wire import DONE, chat, delta
@@ -195,7 +196,7 @@ async def test_the_same_mistake_twice_has_two_request_ids(platform: Running) -> 
 VALID = json.loads(chat())
 
 
-@settings(max_examples=40)
+@at_most(40)
 @given(
     field=st.sampled_from(["model", "messages", "stream", "stream_options"]),
     value=st.none() | st.booleans() | st.integers() | st.text(max_size=5) | st.lists(st.integers()),

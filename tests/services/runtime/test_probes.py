@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from events.requests import CHAT
 from events.words import Conflict, Unavailable, Usage
 from services.router.metrics import Metrics
 from services.runtime.probes import Probes
@@ -70,11 +71,14 @@ async def test_one_that_is_stopped_is_alive_and_not_ready(asked: Asked) -> None:
 
 
 async def test_its_figures_are_on_the_same_port(asked: Asked) -> None:
-    asked.metrics.ended("gemma", "finished", Usage(input=7, output=3), 1.5, None)
+    asked.metrics.attempted("gemma", "pool", CHAT, "finished", Usage(input=7, output=3), 1.5)
     told = (await asked.get("/metrics")).body.decode()
 
     assert "penstock_queue_running 3.0" in told
-    assert 'penstock_attempts_total{model="gemma",outcome="finished"} 1.0' in told
+    assert (
+        'gen_ai_client_operation_duration_seconds_count{error_type="",gen_ai_operation_name="chat",'
+        'gen_ai_request_model="gemma",penstock_backend="pool"} 1.0'
+    ) in told
     assert 404 == (await asked.get("/v1/models")).status
 
 

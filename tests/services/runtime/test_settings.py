@@ -66,7 +66,7 @@ def test_a_value_that_is_not_right_is_told_by_its_name(name: str, text: str) -> 
 
 NUMBERS = {setting.name: setting.allowed for setting in described() if setting.allowed.most is not None}
 TEXTS = {setting.name for setting in described()} - set(NUMBERS)
-CHOICES = {"on_meter_outage"}
+CHOICES = {"access_log", "cold", "front", "log_format", "on_meter_outage"}
 
 
 def refused(name: str, text: object) -> str:

@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from services.cli.ours import ROOT
 from services.runtime.version import version
 
@@ -16,6 +18,7 @@ def test_a_repository_knows_its_version() -> None:
     assert version()[0].isdigit()
 
 
+@pytest.mark.slow
 def test_packages_that_were_copied_alone_do_not(tmp_path: Path) -> None:
     shutil.copytree(ROOT / "services" / "runtime", tmp_path / "services" / "runtime")
     shutil.copy(ROOT / "services" / "__init__.py", tmp_path / "services")

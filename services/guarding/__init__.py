@@ -1,0 +1,1 @@
+"""The guard: what may judge a prompt, and what stands between an answer and its reader."""

@@ -1,0 +1,1 @@
+"""What a router does while no engine of a model can be reached."""

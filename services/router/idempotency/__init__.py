@@ -1,0 +1,1 @@
+"""Calls with an `Idempotency-Key`: answered once, and told again to whoever retries them."""
