@@ -5,7 +5,10 @@ engines ask of the fields that pass unread. `tests/conformance` has it judged.
 from typing import Any
 
 from functions.request.endpoints import ENDPOINTS
+from functions.request.idempotency import HEADER
+from functions.routing.cold import WISHES
 from services.responses.asked import ENCRYPTED
+from services.responses.items import LIMITS
 from services.router.described import QueuedChat, QueuedCompletion, QueuedEmbeddings
 
 Schema = dict[str, Any]
@@ -36,6 +39,12 @@ PARAMETERS: dict[str, Schema] = {
     "x-penstock-lane": {"type": "string", "enum": ["interactive", "batch"]},
     "x-penstock-deadline": {"anyOf": _DEADLINES},
     "x-penstock-answer": {"type": "string", "enum": ["topic"]},
+    "x-penstock-cold": {"type": "string", "enum": [*WISHES]},
+    HEADER: {"type": "string", "pattern": "^[!-+--~]([ -+--~]{0,253}[!-+--~])?$"},
+    "stream": {"type": "boolean"},
+    "starting_after": {"type": "integer", "minimum": 0, "maximum": 10**15 - 1},
+    "limit": {"type": "integer", "minimum": LIMITS[0], "maximum": LIMITS[1], "default": 20},
+    "order": {"type": "string", "enum": ["asc", "desc"], "default": "desc"},
 }
 
 
@@ -122,6 +131,7 @@ FIELDS: dict[str, dict[str, Schema]] = {
                 _tagged("json_schema", "json_schema", json_schema=_object("", schema={"type": "object"})),
             ]
         },
+        "user": _MAYBE_TEXT,
         **_STATELESS,
     },
     "ChatMessage": {

@@ -43,7 +43,7 @@ OPENAI_PYTHON = Judge(
     asks="OpenAI's client for Python on every endpoint of `/openapi.json`: whole and streamed, its helper "
     "for streams, tools, schemas, its error classes.",
     test="test_openai_python.py",
-    score="14 of 14",
+    score="17 of 17",
     excluded={},
 )
 OPENAI_NODE = Judge(
@@ -54,7 +54,7 @@ OPENAI_NODE = Judge(
     asks="OpenAI's client for Node on every endpoint of `/openapi.json`: whole and streamed, its helpers for "
     "streams, tools and schemas, its error classes.",
     test="test_openai_node.py",
-    score="15 of 15",
+    score="18 of 18",
     excluded={},
 )
 COMPATCANARY = Judge(
@@ -109,10 +109,10 @@ OPEN_RESPONSES = Judge(
     licence="Apache-2.0",
     asks="Responses and every event of their streams against the types that Mozilla.ai makes from the "
     "published schema (2026-04-24). The acceptance tests of openresponses.org are in no package registry; "
-    "their cases are written anew here from what they ask, each whole and streamed, with three of our own: "
-    "all options, a function in a stream, an answer that is cut.",
+    "their cases are written anew here from what they ask, each whole and streamed, with four of our own: "
+    "all options, a function in a stream, an answer that is cut, one in the background.",
     test="test_open_responses.py",
-    score="15 of 15",
+    score="16 of 16",
     excluded={
         "websocket-*": "seven cases of responses over WebSockets, which are not served",
         "compact-response": "`/responses/compact` is not served",

@@ -4,12 +4,11 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-import openai
 import pytest
-from openai import DefaultHttpxClient, OpenAI
 
 from tests.conformance.judges import OPENAI_PYTHON
 from tests.conformance.site import MODEL, Site, uncalled
+from tests.support import official
 
 pytestmark = pytest.mark.slow
 
@@ -31,8 +30,10 @@ def test_every_endpoint_serves_openais_client_for_python(site: Site, subtests: p
         called.add(f"{request.method} {request.url.path}")
 
     with (
-        DefaultHttpxClient(event_hooks={"request": [note]}) as transport,
-        OpenAI(base_url=f"{site.url}/v1", api_key=site.key, max_retries=0, http_client=transport) as client,
+        official.DefaultHttpxClient(event_hooks={"request": [note]}, verify=False) as transport,
+        official.OpenAI(
+            base_url=f"{site.url}/v1", api_key=site.key, max_retries=0, http_client=transport
+        ) as client,
     ):
         for case in CASES:
             with subtests.test(case.__name__):
@@ -47,7 +48,7 @@ def is_weather(text: str) -> bool:
     return {"city", "days"} == told.keys() and isinstance(told["city"], str) and 1 <= told["days"] <= 9
 
 
-def chat(client: OpenAI) -> None:
+def chat(client: Any) -> None:
     answer = client.chat.completions.create(model=MODEL, messages=SAY)
 
     assert "stop" == answer.choices[0].finish_reason
@@ -57,7 +58,7 @@ def chat(client: OpenAI) -> None:
     assert (answer._request_id or "").startswith("req_")
 
 
-def chat_streamed(client: OpenAI) -> None:
+def chat_streamed(client: Any) -> None:
     whole = client.chat.completions.create(model=MODEL, messages=SAY, seed=7)
     usage: Any = {"include_usage": True}
     stream = client.chat.completions.create(
@@ -72,13 +73,13 @@ def chat_streamed(client: OpenAI) -> None:
     assert whole.usage.completion_tokens == chunks[-1].usage.completion_tokens
 
 
-def chat_stream_helper(client: OpenAI) -> None:
+def chat_stream_helper(client: Any) -> None:
     with client.chat.completions.stream(model=MODEL, messages=SAY) as stream:
         heard = "".join(event.delta for event in stream if event.type == "content.delta")
         assert stream.get_final_completion().choices[0].message.content == heard
 
 
-def chat_options(client: OpenAI) -> None:
+def chat_options(client: Any) -> None:
     answer = client.chat.completions.create(
         model=MODEL, messages=SAY, n=3, logprobs=True, top_logprobs=2, max_completion_tokens=5, stop=["zzz"]
     )
@@ -92,7 +93,7 @@ def chat_options(client: OpenAI) -> None:
         assert [2] * 5 == [len(token.top_logprobs) for token in choice.logprobs.content]
 
 
-def chat_tools(client: OpenAI) -> None:
+def chat_tools(client: Any) -> None:
     choice: Any = {"type": "function", "function": {"name": "get_weather"}}
     first = client.chat.completions.create(model=MODEL, messages=SAY, tools=[TOOL], tool_choice=choice)
     message: Any = first.choices[0].message
@@ -109,7 +110,7 @@ def chat_tools(client: OpenAI) -> None:
     assert is_weather("".join(call.function.arguments or "" for call in told if call.function))
 
 
-def chat_schema(client: OpenAI) -> None:
+def chat_schema(client: Any) -> None:
     form: Any = {"name": "weather", "strict": True, "schema": SCHEMA}
     answer = client.chat.completions.create(
         model=MODEL, messages=SAY, response_format={"type": "json_schema", "json_schema": form}
@@ -122,7 +123,7 @@ def chat_schema(client: OpenAI) -> None:
     assert isinstance(json.loads(whatever.choices[0].message.content or ""), dict)
 
 
-def completions(client: OpenAI) -> None:
+def completions(client: Any) -> None:
     whole = client.completions.create(model=MODEL, prompt=["One.", "Two."], max_tokens=6, seed=7)
     stream = client.completions.create(model=MODEL, prompt="One.", max_tokens=6, seed=7, stream=True)
 
@@ -130,7 +131,7 @@ def completions(client: OpenAI) -> None:
     assert whole.choices[0].text == "".join(choice.text for chunk in stream for choice in chunk.choices)
 
 
-def embeddings(client: OpenAI) -> None:
+def embeddings(client: Any) -> None:
     numbers = client.embeddings.create(
         model=MODEL, input=["a", "b"], dimensions=8, encoding_format="float"
     ).data
@@ -140,7 +141,7 @@ def embeddings(client: OpenAI) -> None:
     assert [pytest.approx(row.embedding, abs=1e-6) for row in numbers] == [row.embedding for row in packed]
 
 
-def responses(client: OpenAI) -> None:
+def responses(client: Any) -> None:
     whole = client.responses.create(model=MODEL, input="Hi.", instructions="Be brief.")
     events = list(client.responses.create(model=MODEL, input="Hi.", stream=True))
     with client.responses.stream(model=MODEL, input="Hi.") as stream:
@@ -153,7 +154,7 @@ def responses(client: OpenAI) -> None:
     assert ["response.created", "response.completed"] == [events[0].type, events[-1].type]
 
 
-def responses_functions(client: OpenAI) -> None:
+def responses_functions(client: Any) -> None:
     first = client.responses.create(model=MODEL, input=SAY, tools=[FUNCTION], tool_choice="required")
     (call,) = [item for item in first.output if item.type == "function_call"]
     output = {"type": "function_call_output", "call_id": call.call_id, "output": "It rains."}
@@ -167,12 +168,49 @@ def responses_functions(client: OpenAI) -> None:
     assert is_weather(third.output_text)
 
 
-def models(client: OpenAI) -> None:
+def responses_kept(client: Any) -> None:
+    said = [{"role": "user", "content": "One."}, {"role": "user", "content": "Two."}]
+    made = client.responses.create(model=MODEL, input=said, store=True)
+    read = client.responses.retrieve(made.id)
+    items = [item.content[0].text for item in client.responses.input_items.list(made.id, limit=1)]
+    client.responses.delete(made.id)
+
+    assert made.output_text == read.output_text != ""
+    assert ["Two.", "One."] == items
+    with pytest.raises(official.NotFoundError):
+        client.responses.retrieve(made.id)
+
+
+def responses_in_background(client: Any) -> None:
+    events = list(client.responses.create(model=MODEL, input="Hi.", background=True, stream=True))
+    name = events[0].response.id
+    rest = list(client.responses.retrieve(name, stream=True, starting_after=5))
+    helper = client.responses.stream(response_id=name)
+    with helper as stream:
+        helped = stream.get_final_response()
+    cancelled = client.responses.cancel(name)
+
+    assert ("response.created", "queued") == (events[0].type, events[0].response.status)
+    assert "response.completed" == events[-1].type
+    assert events[6:] == rest
+    assert events[-1].response.output_text == helped.output_text == cancelled.output_text != ""
+    assert "completed" == cancelled.status
+
+
+def retried(client: Any) -> None:
+    asked = {"model": MODEL, "messages": SAY, "extra_headers": {"idempotency-key": "order-4711"}}
+    first, again = (client.chat.completions.with_raw_response.create(**asked) for _ in range(2))
+
+    assert first.content == again.content
+    assert "true" == again.headers["idempotent-replayed"]
+
+
+def models(client: Any) -> None:
     assert MODEL in [row.id for row in client.models.list()]
     assert "model" == client.models.retrieve(MODEL).object
 
 
-def queue(client: OpenAI) -> None:
+def queue(client: Any) -> None:
     queued: Any = client.post("/requests", body={"model": MODEL, "messages": SAY}, cast_to=object)
     read: Any = client.get(f"/requests/{queued['id']}?wait=30", cast_to=object)
     cancelled: Any = client.post(f"/requests/{queued['id']}/cancel", cast_to=object)
@@ -181,25 +219,25 @@ def queue(client: OpenAI) -> None:
     assert ["completed"] * 2 == [read["status"], cancelled["status"]]
 
 
-def health(client: OpenAI) -> None:
+def health(client: Any) -> None:
     for path in ("health", "ready"):
         client.get(str(client.base_url.join(f"/{path}")), cast_to=object)
 
 
-def errors(client: OpenAI) -> None:
-    with pytest.raises(openai.AuthenticationError):
+def errors(client: Any) -> None:
+    with pytest.raises(official.AuthenticationError):
         client.with_options(api_key="psk_wrong").models.list()
-    with pytest.raises(openai.NotFoundError) as unknown:
+    with pytest.raises(official.NotFoundError) as unknown:
         client.chat.completions.create(model="gpt-9", messages=SAY)
     for call in (client.embeddings.create, client.responses.create):
-        with pytest.raises(openai.BadRequestError) as wrong:
+        with pytest.raises(official.BadRequestError) as wrong:
             call(model=MODEL, input=[])
         assert "input" == wrong.value.param
 
     assert "model_not_found" == unknown.value.code
 
 
-CASES: tuple[Callable[[OpenAI], None], ...] = (
+CASES: tuple[Callable[[Any], None], ...] = (
     chat,
     chat_streamed,
     chat_stream_helper,
@@ -210,6 +248,9 @@ CASES: tuple[Callable[[OpenAI], None], ...] = (
     embeddings,
     responses,
     responses_functions,
+    responses_kept,
+    responses_in_background,
+    retried,
     models,
     queue,
     health,

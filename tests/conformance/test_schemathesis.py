@@ -27,14 +27,14 @@ def test_schemathesis_finds_nothing(
     site: Site, judging: Path, tmp_path: Path, examples: int, seed: int
 ) -> None:
     (tmp_path / "schemathesis.toml").write_text(CONFIG)
-    asked = ("--checks", "all", "-H", f"Authorization: Bearer {site.key}")
+    checks = ("--checks", "all", "-H", f"Authorization: Bearer {site.key}")
     bounds = ("--max-examples", str(examples), "--seed", str(seed), "--continue-on-failure")
     patient = ("--request-timeout", "90", "--suppress-health-check", "all")
     report = ("--report", "json", "--report-json-path", "report.json", "--no-color")
     ended = subprocess.run(
-        [judging, "-P", "-c", MAIN, "run", f"{site.url}/openapi.json", *asked, *bounds, *patient, *report],
+        [judging, "-P", "-c", MAIN, "run", f"{site.url}/openapi.json", *checks, *bounds, *patient, *report],
         cwd=tmp_path,
-        env=site.environment(PYTHONPATH=str(ROOT), REQUEST=queued(site)),
+        env=site.environment(PYTHONPATH=str(ROOT), REQUEST=queued(site), RESPONSE=followed(site)),
         capture_output=True,
         text=True,
         check=False,
@@ -51,8 +51,21 @@ def test_schemathesis_finds_nothing(
 
 def queued(site: Site) -> str:
     """The id of a request that was queued."""
-    body = json.dumps({"model": MODEL, "messages": [{"role": "user", "content": "Hi."}]}).encode()
+    told = asked(site, "requests", messages=[{"role": "user", "content": "Hi."}])
+    return str(json.loads(told)["id"])
+
+
+def followed(site: Site) -> str:
+    """The id of a response in the background whose events were told."""
+    told = asked(site, "responses", input="Hi.", background=True, stream=True)
+    first = told.partition(b"data: ")[2].partition(b"\n")[0]
+    return str(json.loads(first)["response"]["id"])
+
+
+def asked(site: Site, path: str, **body: Any) -> bytes:
+    """A whole answer."""
     headers = {"authorization": f"Bearer {site.key}", "content-type": "application/json"}
-    with urlopen(Request(f"{site.url}/v1/requests", body, headers), timeout=60) as answer:
-        told: dict[str, Any] = json.load(answer)
-    return str(told["id"])
+    call = Request(f"{site.url}/v1/{path}", json.dumps({"model": MODEL, **body}).encode(), headers)
+    with urlopen(call, timeout=60) as answer:
+        told: bytes = answer.read()
+    return told

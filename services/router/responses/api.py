@@ -48,8 +48,7 @@ class ResponsesApi:
         one = RESPONSES + "/{name}"
         return [
             Route(RESPONSES, keyed(self._gate, self.begin), methods=["POST"]),
-            Route(one, keyed(self._gate, self.read), methods=["GET"]),
-            Route(one, keyed(self._gate, self.delete), methods=["DELETE"]),
+            Route(one, keyed(self._gate, self.one), methods=["GET", "DELETE"]),
             Route(one + "/cancel", keyed(self._gate, self.cancel), methods=["POST"]),
             Route(one + "/input_items", keyed(self._gate, self.items), methods=["GET"]),
         ]
@@ -61,6 +60,10 @@ class ResponsesApi:
         if isinstance(taken, Refusal):
             return refuse(taken)
         return await self._tail(taken, -1) if taken.streamed else await self._whole(taken)
+
+    async def one(self, request: Request, key: ApiKey) -> Response:
+        """One route, so that a refused method is told all that there are."""
+        return await (self.delete if request.method == "DELETE" else self.read)(request, key)
 
     async def read(self, request: Request, key: ApiKey) -> Response:
         """`GET /v1/responses/{id}?stream=true&starting_after=5`."""

@@ -154,6 +154,40 @@ test("a response that calls a function, is told its answer, and follows a schema
   isWeather(third.output_text);
 });
 
+test("a response that is kept: read, its items listed, deleted", async () => {
+  const input = ["One.", "Two."].map((content) => ({ role: "user", content }));
+  const made = await client.responses.create({ model, input, store: true });
+  assert.equal((await client.responses.retrieve(made.id)).output_text, made.output_text);
+  const items = await all(client.responses.inputItems.list(made.id, { limit: 1 }));
+  assert.deepEqual(items.map((item) => item.content[0].text), ["Two.", "One."]);
+  await client.responses.delete(made.id);
+  await assert.rejects(client.responses.retrieve(made.id), OpenAI.NotFoundError);
+});
+
+test("a response in the background: followed, resumed, read, cancelled", async () => {
+  const asked = { model, input: "Hi.", background: true, stream: true };
+  const events = await all(await client.responses.create(asked));
+  const name = events[0].response.id;
+  assert.equal(events[0].response.status, "queued");
+  assert.equal(events.at(-1).type, "response.completed");
+  const rest = await all(await client.responses.retrieve(name, { stream: true, starting_after: 5 }));
+  assert.deepEqual(rest, events.slice(6));
+  const helped = await client.responses.stream({ response_id: name }).finalResponse();
+  assert.ok(helped.output_text);
+  const cancelled = await client.responses.cancel(name);
+  assert.equal(cancelled.status, "completed");
+  assert.equal(cancelled.output[0].content[0].text, helped.output_text);
+});
+
+test("a call that is retried under its key", async () => {
+  const options = { headers: { "idempotency-key": "order-4712" } };
+  const calls = [];
+  for (let i = 0; i < 2; i++)
+    calls.push(await client.chat.completions.create({ model, messages: say }, options).withResponse());
+  assert.deepEqual(calls[1].data, calls[0].data);
+  assert.equal(calls[1].response.headers.get("idempotent-replayed"), "true");
+});
+
 test("models", async () => {
   const listed = await all(client.models.list());
   assert.ok(listed.some((row) => row.id === model));

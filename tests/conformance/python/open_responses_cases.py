@@ -146,6 +146,18 @@ def test_tool_calling_streamed() -> None:
     assert {"response.function_call_arguments.delta", "response.function_call_arguments.done"} <= {*kinds}
 
 
+def test_in_the_background() -> None:
+    first, *_, last = streamed(input="Greet me.", background=True)
+    begun = asked(input="Greet me.", background=True)
+    url = f"{URL}/{last['response']['id']}"
+    read = httpx.get(url, headers=KEY, timeout=60).json()
+    ResponseResource.model_validate(read)
+
+    assert (first["response"]["status"], begun["status"]) == ("queued", "queued")
+    assert read == last["response"]
+    assert read["status"] == "completed"
+
+
 def test_cut_short() -> None:
     told = asked(input="Greet me.", max_output_tokens=3)
     events = streamed(input="Greet me.", max_output_tokens=3)

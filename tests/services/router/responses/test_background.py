@@ -71,6 +71,23 @@ async def test_only_what_is_stored_can_be_read_again(platform: Running, engine: 
     assert {"model", "messages"} == engine.calls[2].json.keys()
 
 
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("how", [{}, {"store": True}, {"background": True}])
+async def test_however_it_is_made_it_says_when_it_was_complete(
+    platform: Running, engine: Upstream, how: dict[str, bool], stream: bool
+) -> None:
+    made = streams(delta("Hello."), ENDED, usage_event(7, 3), DONE)
+    engine.will(made if stream else answers(HELLO))
+    answer = await ask(platform, stream=stream, **how)
+    told = [one["response"] for one in events_of(answer) if "response" in one] or [answer.json]
+    if how.get("background"):
+        assert told[0]["completed_at"] is None
+        told.append(await ended(platform, told[0]["id"]))
+
+    assert "completed" == told[-1]["status"]
+    assert told[-1]["created_at"] <= told[-1]["completed_at"]
+
+
 async def test_a_stream_is_stored_before_its_end_is_told(platform: Running, engine: Upstream) -> None:
     engine.will(streams(delta("Hello."), ENDED, usage_event(7, 3), DONE))
     events = events_of(await ask(platform, store=True, stream=True))
@@ -193,6 +210,12 @@ async def test_what_is_asked_of_a_kept_response(platform: Running, engine: Upstr
     cancelled = await platform.call("POST", f"{PATH}/{stored}/cancel")
     refusal(cancelled, 400, "response_not_in_background", "response_id")
     assert "completed" == (await platform.call("POST", f"{PATH}/{begun}/cancel")).json["status"]
+
+
+async def test_a_refused_method_is_told_all_that_there_are(platform: Running) -> None:
+    answer = await platform.call("PUT", f"{PATH}/resp_1")
+
+    assert (405, {"DELETE", "GET", "HEAD"}) == (answer.status, {*answer.headers["allow"].split(", ")})
 
 
 async def test_a_background_that_is_not_to_be_stored_is_refused(platform: Running) -> None:
