@@ -32,7 +32,7 @@ NOT_IN_BACKGROUND = Refusal(
         code="response_not_in_background",
     ),
 )
-TRUTHS = {"true": True, "1": True, "false": False, "0": False, "": False}
+TRUTHS = {"true": True, "false": False}
 
 
 class ResponsesApi:
@@ -68,7 +68,7 @@ class ResponsesApi:
     async def read(self, request: Request, key: ApiKey) -> Response:
         """`GET /v1/responses/{id}?stream=true&starting_after=5`."""
         name, asked = request.path_params["name"], request.query_params
-        stream, told = _truth(asked.get("stream", "")), _number(asked.get("starting_after", ""))
+        stream, told = _truth(asked.get("stream", "false")), _number(asked.get("starting_after"))
         for refusal in (stream, told):
             if isinstance(refusal, Refusal):
                 return refuse(refusal)
@@ -132,9 +132,9 @@ def _truth(text: str) -> bool | Refusal:
     return _invalid("stream", text, "true or false") if found is None else found
 
 
-def _number(text: str) -> int | Refusal:
+def _number(text: str | None) -> int | Refusal:
     """The number of an event; -1 where none is given."""
-    if not text:
+    if text is None:
         return -1
     if text.isascii() and text.isdecimal() and len(text) < 16:  # what every store can compare
         return int(text)
