@@ -32,6 +32,7 @@ from services.router.router import Router
 from services.router.routes import Routes
 from services.router.screen import Screen
 from services.router.watch import Watch
+from services.runtime.listening import Listening
 from services.usage.recorder import Lingers, UsageRecorder
 from services.wire.errors import render_refusal
 from tests.support import client
@@ -171,29 +172,35 @@ async def routed(
     router = Router({CHAT.encode(): chat}, nothing, watch)
     front = make_front(router if watch else chat, render_refusal=render_refusal, limits=limits, budget=held)
     port = await front.listen("127.0.0.1", 0)
+    made = Routed(
+        port=port,
+        key=key,
+        keys=keys,
+        tap=tap,
+        exchanges=exchanges,
+        cache=cache,
+        runs=runs,
+        recorder=recorder,
+        budget=held,
+        pool=pool,
+        room=room,
+        screen=screen,
+    )
     try:
-        yield Routed(
-            port=port,
-            key=key,
-            keys=keys,
-            tap=tap,
-            exchanges=exchanges,
-            cache=cache,
-            runs=runs,
-            recorder=recorder,
-            budget=held,
-            pool=pool,
-            room=room,
-            screen=screen,
-        )
+        yield made
     finally:
-        tap.broken = False
-        tap.open()
-        keys.door.set()
-        await drain(screen, exchanges, runs, cache)
-        await front.close(0)
-        await recorder.close()
-        pool.close()
+        await close(made, front)
+
+
+async def close(made: Routed, front: Listening) -> None:
+    """Ends a router with all that is under way."""
+    made.tap.broken = False
+    made.tap.open()
+    made.keys.door.set()
+    await drain(made.screen, made.exchanges, made.runs, made.cache)
+    await front.close(0)
+    await made.recorder.close()
+    made.pool.close()
 
 
 async def drain(
