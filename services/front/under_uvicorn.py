@@ -15,6 +15,7 @@ from services.front.limits import Budget, Limits
 
 TICK_S = 0.5
 LOOK_S = 0.02
+FLUSH_S = 0.1  # for what was answered to go out: that takes some turns of the loop here
 
 
 class UvicornFront:
@@ -79,7 +80,7 @@ class UvicornFront:
         self._server.close()
         for connection in list(state.connections):
             connection.shutdown()
-        deadline = time.monotonic() + grace_s
+        deadline = time.monotonic() + max(grace_s, FLUSH_S)
         while state.connections and time.monotonic() < deadline:  # noqa: ASYNC110  (uvicorn tells nobody)
             await asyncio.sleep(LOOK_S)
         for connection in list(state.connections):

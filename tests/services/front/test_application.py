@@ -1,6 +1,5 @@
 """The same endpoints as an ASGI application, under uvicorn."""
 
-import asyncio
 import os
 import subprocess
 import sys
@@ -177,11 +176,10 @@ async def test_what_is_no_call_is_answered_as_asgi_asks() -> None:
 
 
 @pytest.mark.slow
-async def test_the_suites_of_the_endpoints_pass_there_too() -> None:
+def test_the_suites_of_the_endpoints_pass_there_too() -> None:
     command = (sys.executable, "-P", "-m", "pytest", "-q", "-p", "no:cacheprovider", "-n", "2")
     chosen = ("-m", "not slow and not soak and not own_front", *SUITES)
-    ended = await asyncio.to_thread(
-        subprocess.run,
+    ended = subprocess.run(
         (*command, *chosen),
         check=False,
         capture_output=True,
