@@ -121,6 +121,21 @@ def read(body: bytes) -> ResponseBody | Refusal:
     return _stateful(asked) or _beyond(asked) or asked
 
 
+class _Wish(msgspec.Struct, frozen=True):
+    background: bool | None = None
+
+
+_wish = msgspec.json.Decoder(_Wish)
+
+
+def wants_background(body: bytes) -> bool:
+    """Whether a response is to be made in the background, as far as that can be read."""
+    try:
+        return _wish.decode(body).background is True
+    except UNREADABLE:
+        return False
+
+
 def _stateful(asked: ResponseBody) -> Refusal | None:
     """Refuses what needs a memory of conversations."""
     if asked.background and asked.store is False:

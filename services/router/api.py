@@ -11,6 +11,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from events.config import Config, Place
+from events.requests import RequestDocument
 from events.words import (
     ApiKey,
     Conflict,
@@ -54,10 +55,10 @@ class PublicApi:
         self,
         gate: Gate,
         queue: RequestQueue,
+        once: QueuedOnce,
         config: Callable[[], Config],
         started_at: int,
         routes: Routes | None = None,
-        once: QueuedOnce | None = None,
     ) -> None:
         self._gate = gate
         self._queue = queue
@@ -111,17 +112,10 @@ class PublicApi:
             return refuse(Refusal(status=415, problem=problem))
         if "x-penstock-webhook" in request.headers:
             return refuse(NO_WEBHOOKS)
-        parent = request.headers.get("traceparent", "")
-        options, body = options_of(request), await request.body()
-        name, replayed = request.headers.get(HEADER), False
-        if name is None or self._once is None:
-            taken = await self._queue.submit(key, body, options, parent)
-        else:
-            path = request.url.path
-            taken, replayed = await self._once.submit(key, name, path, body, options, parent)
+        taken, told = await submit(self._once, request, key)
         if isinstance(taken, Refusal):
             return refuse(taken)
-        fields = {"location": f"/v1/requests/{taken.id}"} | (REPLAYED if replayed else {})
+        fields = {"location": f"/v1/requests/{taken.id}"} | told
         return raw(await self._queue.resource(taken), 202, fields)
 
     async def read(self, request: Request, key: ApiKey) -> Response:
@@ -150,13 +144,19 @@ def keyed(gate: Gate, endpoint: Endpoint) -> Callable[[Request], Awaitable[Respo
     return checked
 
 
-def options_of(request: Request) -> Options:
-    """What is asked for beside the body of what is queued."""
-    return Options(
-        lane=request.headers.get("x-penstock-lane", "interactive"),
-        deadline=request.headers.get("x-penstock-deadline"),
-        answer=request.headers.get("x-penstock-answer"),
+async def submit(
+    once: QueuedOnce, request: Request, key: ApiKey
+) -> tuple[RequestDocument | Refusal, dict[str, str]]:
+    """Has queued what is asked for, and the headers that tell whether it was before. Raises `Unavailable`."""
+    headers, path = request.headers, request.url.path
+    options = Options(
+        lane=headers.get("x-penstock-lane", "interactive"),
+        deadline=headers.get("x-penstock-deadline"),
+        answer=headers.get("x-penstock-answer"),
     )
+    body, parent = await request.body(), headers.get("traceparent", "")
+    taken, replayed = await once.submit(key, headers.get(HEADER), path, body, options, parent)
+    return taken, REPLAYED if replayed else {}
 
 
 def _wait(text: str) -> float | Refusal:

@@ -152,15 +152,20 @@ class RouterService:
             terms=process.terms(),
             now=process.now,
         )
-        once = QueuedOnce(
-            stores.keyed_calls,
-            stores.sealer,
-            queue,
-            keep_s=process.settings.results_kept_s,
-            now=process.now,
+        requests_once, responses_once = (
+            QueuedOnce(
+                stores.keyed_calls,
+                stores.sealer,
+                one,
+                keep_s=process.settings.results_kept_s,
+                now=process.now,
+            )
+            for one in (queue, kept)
         )
-        public = PublicApi(gate, queue, process.config, started_at=int(time.time()), routes=routes, once=once)
-        responses = ResponsesApi(gate, kept, process.waiters)
+        public = PublicApi(
+            gate, queue, requests_once, process.config, started_at=int(time.time()), routes=routes
+        )
+        responses = ResponsesApi(gate, kept, responses_once, process.waiters)
         open_to_all = [*self._health.routes(), *reference.routes()]
         beside = [*public.routes(), *responses.routes(), *self._operators(surroundings), *open_to_all]
 

@@ -27,9 +27,9 @@ class Queue(Protocol):
         """Whether a body may be queued."""
 
     async def enter(
-        self, key: ApiKey, taken: Taken, traceparent: str, *, name: str
+        self, key: ApiKey, taken: Taken, traceparent: str, *, name: str = ""
     ) -> RequestDocument | Refusal:
-        """Queues it under this name; where that is taken, the stored one is returned."""
+        """Queues it under this name, or a new one; where that is taken, the stored one is returned."""
 
     async def read(self, tenant: str, name: str) -> RequestDocument | None:
         """A tenant's request."""
@@ -50,14 +50,20 @@ class QueuedOnce:
         self._now = now
 
     async def submit(
-        self, key: ApiKey, header: str, path: str, body: bytes, options: Options, traceparent: str
+        self, key: ApiKey, header: str | None, path: str, body: bytes, options: Options, traceparent: str
     ) -> tuple[RequestDocument | Refusal, bool]:
-        """The request of this key, and whether it was there. Raises `Unavailable`."""
+        """The request of the key in this header, and whether it was there; without one, a new one. Raises
+        `Unavailable`.
+        """
+        taken = self._queue.judge(body, options)
+        if header is None:
+            if isinstance(taken, Refusal):
+                return taken, False
+            return await self._queue.enter(key, taken, traceparent), False
         name = read_key(header)
         if isinstance(name, Refusal):
             return name, False
         mine = await self._mine(key.tenant, name, path, body)
-        taken = self._queue.judge(body, options)
         if isinstance(taken, Refusal):  # as it may be by now, where it was not at first
             stored = await self._calls.get(mine.id)
             if stored is None:

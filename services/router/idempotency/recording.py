@@ -15,13 +15,14 @@ from services.wire.fields import Fields
 
 LARGEST = LARGEST_BODY - 2**16  # bytes of an answer: with its header lines it has to be one body
 MAY_END = re.compile(rb"\[DONE\]|^event: response\.(?:completed|incomplete)", re.MULTILINE)
+ANSWERS = (200, 202)  # statuses: what was queued is not to be queued again
 ENDS = (b"event: response.completed\n", b"event: response.incomplete\n")
 
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """How it ended. `whole`: the client is to get a whole answer of status 200; `result` is None where there
-    is none, or no room to keep it.
+    """How it ended. `whole`: the client is to get a whole answer; `result` is None where there is none, or no
+    room to keep it.
     """
 
     whole: bool
@@ -61,14 +62,14 @@ class Recording:
 
     def send(self, status: int, fields: Fields, body: bytes) -> None:
         """See `Reply`: an answer waits, an error does not."""
-        if status != 200:
+        if status not in ANSWERS:
             self._reply.send(status, fields, body)
             self._end(Ended(False))
             return
         self._budget.count(len(body))  # whoever made it counts it no longer
         self._counted += len(body)
-        self._send = lambda: self._reply.send(200, fields, body)
-        result = Result(fields=fields, body=body, stream=False)
+        self._send = lambda: self._reply.send(status, fields, body)
+        result = Result(fields=fields, body=body, stream=False, status=status)
         self._end(Ended(True, result if len(body) <= LARGEST else None))
 
     def start(self, status: int, fields: Fields) -> None:

@@ -14,11 +14,14 @@ RETRY: Fields = b"x-should-retry: true\r\n"  # the official clients obey it
 
 
 class Result(Record):
-    """An answer as it went to the client, byte for byte: its header lines, and its body or its events."""
+    """An answer as it went to the client, byte for byte: its header lines, and its body or its events. Its
+    `status` is 202 where the call was queued.
+    """
 
     fields: bytes
     body: bytes
     stream: bool
+    status: int = 200
 
 
 _result = msgspec.msgpack.Decoder(Result)
@@ -41,11 +44,11 @@ def replay(result: Result, reply: Reply) -> None:
     """Gives the answer again, in the framing it had, and says so."""
     fields = result.fields + REPLAYED
     if result.stream:
-        reply.start(200, fields)
+        reply.start(result.status, fields)
         reply.write(result.body)
         reply.finish()
     else:
-        reply.send(200, fields, result.body)
+        reply.send(result.status, fields, result.body)
 
 
 def refuse(refusal: Refusal, reply: Reply, metrics: Metrics) -> None:

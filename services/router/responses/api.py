@@ -10,8 +10,9 @@ from functions.request.mistakes import clipped, quoted
 from services.requests.waiters import Waiters
 from services.responses.items import items_of, page_of
 from services.responses.names import response_id
-from services.router.api import answer, keyed, options_of, raw, refuse
+from services.router.api import answer, keyed, raw, refuse, submit
 from services.router.gate import Gate
+from services.router.idempotency.queued import QueuedOnce
 from services.router.responses.kept import KeptResponses
 from services.router.responses.tail import Tail
 from services.wire.ids import request_id
@@ -38,9 +39,10 @@ TRUTHS = {"true": True, "false": False}
 class ResponsesApi:
     """What official clients call `responses.create(background=True)`, `retrieve`, `cancel`, `delete`."""
 
-    def __init__(self, gate: Gate, kept: KeptResponses, waiters: Waiters) -> None:
+    def __init__(self, gate: Gate, kept: KeptResponses, once: QueuedOnce, waiters: Waiters) -> None:
         self._gate = gate
         self._kept = kept
+        self._once = once
         self._waiters = waiters
 
     def routes(self) -> list[BaseRoute]:
@@ -55,11 +57,12 @@ class ResponsesApi:
 
     async def begin(self, request: Request, key: ApiKey) -> Response:
         """`POST /v1/responses` with `background`: queued when it answers."""
-        parent = request.headers.get("traceparent", "")
-        taken = await self._kept.begin(key, await request.body(), options_of(request), parent)
+        taken, told = await submit(self._once, request, key)
         if isinstance(taken, Refusal):
             return refuse(taken)
-        return await self._tail(taken, -1) if taken.streamed else await self._whole(taken)
+        answered = await (self._tail(taken, -1) if taken.streamed else self._whole(taken))
+        answered.headers.update(told)
+        return answered
 
     async def one(self, request: Request, key: ApiKey) -> Response:
         """One route, so that a refused method is told all that there are."""

@@ -8,6 +8,7 @@ from events.config import Config
 from events.words import ApiKey, Refusal
 from services.front.call import Call, Endpoint, Reply
 from services.pool.pool import Pool
+from services.responses.asked import wants_background
 from services.responses.names import response_id
 from services.responses.translation import AS_CHATS, Asked, translate
 from services.router.cache import AnswerCache
@@ -46,6 +47,11 @@ class Responses(Chat):
         self._kept = kept
         self._background = background
         self._keeping: set[asyncio.Task[None]] = set()
+
+    def _serve_once(self, key: ApiKey | Refusal, call: Call, reply: Reply) -> None:
+        """What is made in the background is queued once; nothing has to run on here for that."""
+        enter = self._serve if wants_background(call.body) else super()._serve_once
+        enter(key, call, reply)
 
     def _serve(self, key: ApiKey | Refusal, call: Call, reply: Reply) -> None:
         if isinstance(key, Refusal):

@@ -80,10 +80,8 @@ class KeptResponses:
 
     # --- how they come to be
 
-    async def begin(
-        self, key: ApiKey, body: bytes, options: Options, traceparent: str
-    ) -> RequestDocument | Refusal:
-        """Takes a response to be made in the background: what this returns is stored, and will be run."""
+    def judge(self, body: bytes, options: Options) -> Taken | Refusal:
+        """Whether a response may be made in the background."""
         if refusal := self.refuse_large(body):
             return refusal
         asked = translate(body, id="", created_at=0)
@@ -97,8 +95,16 @@ class KeptResponses:
         )
         if isinstance(submission, Refusal):
             return submission
-        taken = Taken(submission=submission, admitted=admitted)
-        return await self._queue.enter(key, taken, traceparent, streamed=asked.stream)
+        return Taken(submission=submission, admitted=admitted)
+
+    async def enter(
+        self, key: ApiKey, taken: Taken, traceparent: str, *, name: str = ""
+    ) -> RequestDocument | Refusal:
+        """Takes one to be made in the background, by the name of its request or a new one: what this returns
+        is stored, and will be run.
+        """
+        streamed = taken.admitted.stream
+        return await self._queue.enter(key, taken, traceparent, name=name, streamed=streamed)
 
     def refuse_large(self, body: bytes) -> Refusal | None:
         """Why a request of this size cannot be kept."""
@@ -140,6 +146,10 @@ class KeptResponses:
         """A tenant's response; None where the tenant has none of that name."""
         found = await self._found(tenant, name)
         return found.document if found is not None else None
+
+    async def read(self, tenant: str, name: str) -> RequestDocument | None:
+        """The same by the name of its request."""
+        return await self.find(tenant, response_id(name))
 
     async def _found(self, tenant: str, name: str) -> Versioned | None:
         request = request_id_of(name)

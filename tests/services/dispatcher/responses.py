@@ -7,7 +7,7 @@ from typing import Any
 
 from events.requests import RequestDocument
 from events.words import ApiKey, Refusal
-from functions.request.intake import Terms
+from functions.request.intake import Taken, Terms
 from functions.request.submission import Options
 from services.requests.waiters import Waiters
 from services.responses.names import response_id
@@ -47,9 +47,11 @@ async def begin(world: World, *, deadline_s: float = 60, stream: bool = True, **
     """Queues a response; the id of its request."""
     asked = {"model": MODEL, "input": "Hi.", "background": True, "stream": stream} | fields
     options = Options(deadline=deadline_s)
-    taken = await kept(world).begin(KEY, json.dumps(asked).encode(), options, "")
-    assert isinstance(taken, RequestDocument)
-    return taken.id
+    taken = kept(world).judge(json.dumps(asked).encode(), options)
+    assert isinstance(taken, Taken)
+    queued = await kept(world).enter(KEY, taken, "")
+    assert isinstance(queued, RequestDocument)
+    return queued.id
 
 
 async def read(world: World, name: str) -> Told:

@@ -32,8 +32,8 @@ def platform(shared_platform: Running) -> Running:
 def served() -> set[tuple[str, str]]:
     unneeded: Any = None
     routes = [
-        *PublicApi(unneeded, unneeded, unneeded, started_at=0, routes=unneeded or object()).routes(),
-        *ResponsesApi(unneeded, unneeded, unneeded).routes(),
+        *PublicApi(unneeded, unneeded, unneeded, unneeded, started_at=0, routes=unneeded or object()).routes(),
+        *ResponsesApi(unneeded, unneeded, unneeded, unneeded).routes(),
         *Health({}).routes(),
     ]
     plain = {
