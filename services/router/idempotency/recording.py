@@ -66,6 +66,8 @@ class Recording:
             self._reply.send(status, fields, body)
             self._end(Ended(False))
             return
+        if self.ended.done():  # its client had left, and it was not to go on
+            return
         self._budget.count(len(body))  # whoever made it counts it no longer
         self._counted += len(body)
         self._send = lambda: self._reply.send(status, fields, body)
@@ -121,7 +123,7 @@ class Recording:
 
     def _end(self, ended: Ended) -> None:
         self._listener = None
-        self._parts = []
+        self._parts, self._torn = [], True  # nothing is noted behind the end
         if not self.ended.done():
             self.ended.set_result(ended)
 
