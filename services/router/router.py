@@ -22,7 +22,12 @@ class Router:
         """Answers one call."""
         if self._watch is not None:
             reply = self._watch(call, reply)
-        self._hot.get(call.path, self.bridge)(call, reply)
+        try:
+            self._hot.get(call.path, self.bridge)(call, reply)
+        except Exception:
+            if call.watched is not None:
+                call.watched.failed()  # the front answers, and not by this reply
+            raise
 
     async def close(self) -> None:
         """Ends what the bridge still runs."""

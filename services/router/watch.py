@@ -220,6 +220,11 @@ class Watched:
         if self._replied:  # else the answer is still on its way, through whoever keeps it first
             self._finish(outcome)
 
+    def failed(self) -> None:
+        """An endpoint failed, and a 500 is the answer."""
+        self.status, self.code = 500, "internal_error"
+        self._finish("refused")
+
     # --- the end
 
     def _finish(self, outcome: str) -> None:
