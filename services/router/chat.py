@@ -65,6 +65,7 @@ class Chat:
         self._door = door
         self._screen = screen
         self._told: dict[tuple[str, str, str], Fields] = {}  # by name, model and backend
+        self._told_of: Config | None = None
         self._fetching: set[asyncio.Task[None]] = set()
 
     def __call__(self, call: Call, reply: Reply) -> None:
@@ -160,7 +161,8 @@ class Chat:
         if isinstance(places, Refusal):
             self._refuse(places, reply)
             return
-        ordered = partial(self._order, request_id(), key, admitted, call, told)
+        # Another configuration may come before the last attempt, and lack a place it is to go to.
+        ordered = partial(self._order, self._config(), request_id(), key, admitted, call, told)
         door, prefix = self._door, admitted.prefix
         if prefix and CONVERSATION in call.headers:
             prefix = of_name(call.headers[CONVERSATION])
@@ -193,10 +195,17 @@ class Chat:
             self._refuse(cold_refusal(admitted.model, 5), reply)
 
     def _order(
-        self, name: str, key: ApiKey, admitted: Admitted, call: Call, told: Fields, place: Place
+        self,
+        config: Config,
+        name: str,
+        key: ApiKey,
+        admitted: Admitted,
+        call: Call,
+        told: Fields,
+        place: Place,
     ) -> Order:
         """The request as it is done at this place."""
-        config, parent = self._config(), call.headers.get(b"traceparent")
+        parent = call.headers.get(b"traceparent")
         reply_fields = b"x-request-id: %b\r\n%b" % (name.encode(), told)
         if config.backends[place.backend].rehearsal:
             reply_fields += REHEARSAL
@@ -212,17 +221,19 @@ class Chat:
             input_estimate=admitted.input_estimate,
             fields=b"traceparent: %b\r\n" % parent if parent else b"",
             reply_fields=reply_fields,
-            route=self._route_of(admitted.model, place),
+            route=self._route_of(config, admitted.model, place),
             deadlines=self._exchanges.deadlines.of(config.models[place.model]),
             again=self._runs is not None and KEY in call.headers,
         )
 
-    def _route_of(self, name: str, place: Place) -> Fields:
+    def _route_of(self, config: Config, name: str, place: Place) -> Fields:
         """The header line that tells the place, without its end."""
+        if config is not self._told_of:
+            self._told_of, self._told = config, {}
         key = (name, place.model, place.backend)
         route = self._told.get(key)
         if route is None:
-            why = by(self._config().plans.get(name), place)
+            why = by(config.plans.get(name), place)
             route = self._told[key] = field("x-penstock-route", route_item(place, why)).rstrip()
         return route
 

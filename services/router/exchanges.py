@@ -1,6 +1,7 @@
 """All synchronous requests under way: what they share, their deadlines, their end when the process stops."""
 
 import asyncio
+import logging
 from collections.abc import Callable
 from datetime import datetime
 
@@ -19,6 +20,8 @@ from services.usage.recorder import UsageRecorder
 
 TICK_S = 0.25
 HELD = 512 * 2**20
+
+log = logging.getLogger("penstock.router")
 
 
 class Exchanges:
@@ -101,12 +104,15 @@ class Exchanges:
         self._ticker = asyncio.get_running_loop().call_later(TICK_S, self._tick)
 
     def _tick(self) -> None:
+        self.start()  # first: whatever fails here, the deadlines of others hold
         now = self.clock()
         for exchange in list(self.open):
-            exchange.check(now)
+            try:
+                exchange.check(now)
+            except Exception:
+                log.exception("a request under way cannot be checked: %s", exchange.attempt.id)
         if self.cold is not None:
             self.cold.look()
-        self.start()
 
     async def drain(self, grace_s: float) -> None:
         """Lets exchanges end for `grace_s`, then ends the rest in-band."""

@@ -120,7 +120,8 @@ class Way:
         return False
 
     def _is_cold(self, patience: Patience) -> bool:
-        return all(self._pool.is_out(place.backend) for place in patience.own)
+        own = (place for place in self._places if place in patience.own)  # those that are there still
+        return all(self._pool.is_out(place.backend) for place in own)
 
     def _go(self, place: Place) -> bool:
         if not self._reach(place.backend, place.model, ()):

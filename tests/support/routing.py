@@ -96,9 +96,22 @@ class Tap:
         return self.records
 
 
+@dataclass(slots=True)
+class Served:
+    """What is served now; a test may have another configuration come."""
+
+    config: Config
+    pool: Pool
+
+    def take(self, config: Config) -> None:
+        """As a feed does with one that was published."""
+        self.pool.close()
+        self.config, self.pool = config, Pool(config)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Routed:
-    """A hot path that serves."""
+    """A hot path that serves. `pool`: as it was at first."""
 
     port: int
     key: str
@@ -110,6 +123,7 @@ class Routed:
     recorder: UsageRecorder
     budget: Budget
     pool: Pool
+    served: Served
     room: ColdRoom
     screen: Screen | None = None
 
@@ -153,21 +167,30 @@ async def routed(
     config = config or Config(
         backends={"pool": Backend(replicas=engines, affinity=0)}, models={MODEL: Model(backend="pool")}
     )
-    pool = Pool(config, outside)
+    served = Served(config, Pool(config, outside))
     lingers = Lingers(started_s=0.001, other_s=0.001)
     recorder = UsageRecorder(tap, producer="p", source="/router", lingers=lingers, now=now)
-    room = ColdRoom(lambda: pool, lambda: config, held, asyncio.get_running_loop().time)
+    room = ColdRoom(lambda: served.pool, lambda: served.config, held, asyncio.get_running_loop().time)
     exchanges = Exchanges(
         recorder, Metrics({}), deadlines or Deadlines(), now=now, budget=held, retries=retries, cold=room
     )
     exchanges.start()
     cache = await stored.router_cache(recorder, tap, config, held, cache_wait_s) if stored else None
     runs = keyed.router_runs(held, exchanges.metrics) if keyed else None
-    door = ColdDoor(room, lambda: config)
+    door = ColdDoor(room, lambda: served.config)
     screen = None if guard is None else Screen(guard, verdict_within_s)
-    gate, routes = Gate(keys.ring(), now), Routes(config=lambda: config, waits=pool.waits)
+    gate = Gate(keys.ring(), now)
+    routes = Routes(config=lambda: served.config, waits=lambda: served.pool.waits())
     chat = Chat(
-        gate, lambda: config, lambda: pool, exchanges, cache, routes, runs=runs, door=door, screen=screen
+        gate,
+        lambda: served.config,
+        lambda: served.pool,
+        exchanges,
+        cache,
+        routes,
+        runs=runs,
+        door=door,
+        screen=screen,
     )
     router = Router({CHAT.encode(): chat}, nothing, watch)
     front = make_front(router if watch else chat, render_refusal=render_refusal, limits=limits, budget=held)
@@ -182,7 +205,8 @@ async def routed(
         runs=runs,
         recorder=recorder,
         budget=held,
-        pool=pool,
+        pool=served.pool,
+        served=served,
         room=room,
         screen=screen,
     )
@@ -200,7 +224,7 @@ async def close(made: Routed, front: Listening) -> None:
     await drain(made.screen, made.exchanges, made.runs, made.cache)
     await front.close(0)
     await made.recorder.close()
-    made.pool.close()
+    made.served.pool.close()
 
 
 async def drain(

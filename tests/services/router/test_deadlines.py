@@ -3,12 +3,14 @@
 import asyncio
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from events.usage import Completed
 from services.front.limits import Limits
+from services.router.order import Deadlines
 from tests.services.router.refusing import refusal
 from tests.support import wire
 from tests.support.client import connected
@@ -149,3 +151,26 @@ async def test_a_slow_client_is_no_silent_engine(tmp_path: Path, engine: Upstrea
 async def pieces(client: Any) -> Any:
     while piece := await client.chunk():
         yield piece
+
+
+async def test_a_call_that_cannot_be_looked_at_keeps_no_other_from_its_deadline(
+    engine: Upstream, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Broken:
+        """In place of an exchange."""
+
+        attempt = SimpleNamespace(id="req_1.1")
+
+        def check(self, now: float) -> None:
+            raise RuntimeError("It fails.")
+
+        def shut_down(self) -> None: ...
+
+    engine.will(hangs)
+    async with routed(engine.url, deadlines=Deadlines(first_byte_s=SHORT)) as it:
+        broken: Any = Broken()
+        it.exchanges.open.add(broken)
+        refusal(await it.call(chat()), 504, "first_byte_timeout")
+        it.exchanges.open.discard(broken)
+
+    assert "req_1.1" in caplog.text
