@@ -1,7 +1,7 @@
 """The hot path of a router on memory adapters, so that a test decides when a record is durable."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -103,6 +103,10 @@ class Served:
     config: Config
     pool: Pool
 
+    def waits(self) -> Mapping[str, float]:
+        """Of the pool there is now."""
+        return self.pool.waits()
+
     def take(self, config: Config) -> None:
         """As a feed does with one that was published."""
         self.pool.close()
@@ -180,7 +184,7 @@ async def routed(
     door = ColdDoor(room, lambda: served.config)
     screen = None if guard is None else Screen(guard, verdict_within_s)
     gate = Gate(keys.ring(), now)
-    routes = Routes(config=lambda: served.config, waits=lambda: served.pool.waits())
+    routes = Routes(config=lambda: served.config, waits=served.waits)
     chat = Chat(
         gate,
         lambda: served.config,

@@ -61,7 +61,9 @@ async def test_who_waits_for_an_engine_is_answered_by_what_is_left(engine: Upstr
         config = Config(
             backends=backends,
             models={
-                MODEL: Model(backends=tuple(Candidate(backend=one) for one in ("pool", "gone")), fallback=("small",)),
+                MODEL: Model(
+                    backends=tuple(Candidate(backend=one) for one in ("pool", "gone")), fallback=("small",)
+                ),
                 "small": Model(backend="spare"),
             },
         )

@@ -32,7 +32,9 @@ def platform(shared_platform: Running) -> Running:
 def served() -> set[tuple[str, str]]:
     unneeded: Any = None
     routes = [
-        *PublicApi(unneeded, unneeded, unneeded, unneeded, started_at=0, routes=unneeded or object()).routes(),
+        *PublicApi(
+            unneeded, unneeded, unneeded, unneeded, started_at=0, routes=unneeded or object()
+        ).routes(),
         *ResponsesApi(unneeded, unneeded, unneeded, unneeded).routes(),
         *Health({}).routes(),
     ]

@@ -90,12 +90,11 @@ async def test_a_stream_is_told_on_by_whoever_is_asked_again(tmp_path: Path, eng
     body = json.dumps({"model": MODEL, "input": "Hi.", "background": True, "stream": True}).encode()
     names = []
     for _ in range(2):
-        async with running(tmp_path, config=config_file(tmp_path, engine.url)) as platform:
-            async with platform.connected() as client:
-                named = platform.keyed(KEY)
-                await client.send(wire.request("POST", RESPONSES, body, named))
-                assert 200 == (await client.head()).status
-                told = json.loads((await client.chunk()).partition(b"data: ")[2])
-                names.append(told["response"]["id"])
+        config = config_file(tmp_path, engine.url)
+        async with running(tmp_path, config=config) as platform, platform.connected() as client:
+            await client.send(wire.request("POST", RESPONSES, body, platform.keyed(KEY)))
+            assert 200 == (await client.head()).status
+            told = json.loads((await client.chunk()).partition(b"data: ")[2])
+            names.append(told["response"]["id"])
 
     assert names[0] == names[1]
