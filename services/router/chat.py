@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 
 from events.config import Config, Place
@@ -36,34 +37,37 @@ CONVERSATION = b"x-penstock-conversation"  # names what is to stay at one replic
 JSON = (b"application/json", None)  # as nearly all clients say it
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ports:
+    """What endpoints of engines share. Without one of the last four nobody can ask for what it does."""
+
+    gate: Gate
+    config: Callable[[], Config]
+    pool: Callable[[], Pool]
+    routes: Routes
+    exchanges: Exchanges
+    cache: AnswerCache | None = None
+    runs: Runs | None = None
+    door: ColdDoor | None = None
+    screen: Screen | None = None
+
+
 class Chat:
     """One endpoint: authenticates, admits, routes, and leaves the rest to an exchange."""
 
-    def __init__(
-        self,
-        gate: Gate,
-        config: Callable[[], Config],
-        pool: Callable[[], Pool],
-        exchanges: Exchanges,
-        cache: AnswerCache | None = None,
-        routes: Routes | None = None,
-        endpoint: Endpoint = CHATS,
-        runs: Runs | None = None,
-        door: ColdDoor | None = None,
-        screen: Screen | None = None,
-    ) -> None:
+    def __init__(self, ports: Ports, endpoint: Endpoint = CHATS) -> None:
         self._endpoint = endpoint
         self._path = endpoint.path
         self._admit = endpoint.admit
-        self._gate = gate
-        self._config = config
-        self._pool = pool
-        self._exchanges = exchanges
-        self._cache = cache
-        self._routes = routes or Routes(config=config)
-        self._runs = runs
-        self._door = door
-        self._screen = screen
+        self._gate = ports.gate
+        self._config = ports.config
+        self._pool = ports.pool
+        self._routes = ports.routes
+        self._exchanges = ports.exchanges
+        self._cache = ports.cache
+        self._runs = ports.runs
+        self._door = ports.door
+        self._screen = ports.screen
         self._told: dict[tuple[str, str, str], Fields] = {}  # by name, model and backend
         self._told_of: Config | None = None
         self._fetching: set[asyncio.Task[None]] = set()

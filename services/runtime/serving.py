@@ -23,6 +23,7 @@ from services.router.cache import AnswerCache
 from services.router.cache import Ports as CachePorts
 from services.router.cache_admin import CacheApi
 from services.router.chat import Chat
+from services.router.chat import Ports as ChatPorts
 from services.router.cold.door import ColdDoor
 from services.router.cold.room import ColdRoom
 from services.router.config_admin import ConfigApi
@@ -35,7 +36,7 @@ from services.router.gate import AdminGate, Gate
 from services.router.health import Check, Health
 from services.router.idempotency.ports import Patience
 from services.router.idempotency.ports import Ports as RunPorts
-from services.router.idempotency.queued import QueuedOnce
+from services.router.idempotency.queued import Queue, QueuedOnce
 from services.router.idempotency.runs import Runs
 from services.router.jobs import JobsApi
 from services.router.keyring import KeyRing
@@ -152,33 +153,39 @@ class RouterService:
             terms=process.terms(),
             now=process.now,
         )
-        requests_once, responses_once = (
-            QueuedOnce(
-                stores.keyed_calls,
-                stores.sealer,
-                one,
-                keep_s=process.settings.results_kept_s,
-                now=process.now,
-            )
-            for one in (queue, kept)
-        )
         public = PublicApi(
-            gate, queue, requests_once, process.config, started_at=int(time.time()), routes=routes
+            gate, queue, self._once(queue), process.config, started_at=int(time.time()), routes=routes
         )
-        responses = ResponsesApi(gate, kept, responses_once, process.waiters)
+        responses = ResponsesApi(gate, kept, self._once(kept), process.waiters)
         open_to_all = [*self._health.routes(), *reference.routes()]
         beside = [*public.routes(), *responses.routes(), *self._operators(surroundings), *open_to_all]
 
-        shared = (gate, process.config, process.pool, self._exchanges, self._cache, routes)
-        door = ColdDoor(self._cold, process.config, queue, process.settings.cold)
-        hot: dict[bytes, Endpoint] = {
-            path.encode(): Chat(*shared, one, self._runs, door, self._screen)
-            for path, one in ENDPOINTS.items()
-        }
+        ports = self._chat_ports(gate, routes, queue)
+        hot: dict[bytes, Endpoint] = {path.encode(): Chat(ports, one) for path, one in ENDPOINTS.items()}
         watch = process.telemetry.watch(process.config, stores.sealer)
         router = Router(hot, application(beside), watch)
-        hot[RESPONSES.encode()] = Responses(kept, router.bridge, *shared, self._runs, door, self._screen)
+        hot[RESPONSES.encode()] = Responses(ports, kept, router.bridge)
         return router
+
+    def _once(self, queue: Queue) -> QueuedOnce:
+        """Before a queue, for calls with an idempotency key."""
+        process, stores = self._process, self._process.stores
+        keep_s = process.settings.results_kept_s
+        return QueuedOnce(stores.keyed_calls, stores.sealer, queue, keep_s=keep_s, now=process.now)
+
+    def _chat_ports(self, gate: Gate, routes: Routes, queue: RequestQueue) -> ChatPorts:
+        process = self._process
+        return ChatPorts(
+            gate=gate,
+            config=process.config,
+            pool=process.pool,
+            routes=routes,
+            exchanges=self._exchanges,
+            cache=self._cache,
+            runs=self._runs,
+            door=ColdDoor(self._cold, process.config, queue, process.settings.cold),
+            screen=self._screen,
+        )
 
     def _operators(self, given: Surroundings) -> list[BaseRoute]:
         """The endpoints under `/admin/v1`."""

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import msgspec
 
@@ -18,7 +19,7 @@ from services.guarding.guard import Guard
 from services.pool.outside import Outside
 from services.pool.pool import Pool
 from services.router.cache import AnswerCache
-from services.router.chat import Chat
+from services.router.chat import Chat, Ports
 from services.router.cold.door import ColdDoor
 from services.router.cold.room import ColdRoom
 from services.router.credentials import mint
@@ -107,6 +108,18 @@ class Served:
         """Of the pool there is now."""
         return self.pool.waits()
 
+    def ports(self, keys: StoredKeys, exchanges: Exchanges, room: ColdRoom, **more: Any) -> Ports:
+        """Of its endpoints."""
+        return Ports(
+            gate=Gate(keys.ring(), now),
+            config=lambda: self.config,
+            pool=lambda: self.pool,
+            routes=Routes(config=lambda: self.config, waits=self.waits),
+            exchanges=exchanges,
+            door=ColdDoor(room, lambda: self.config),
+            **more,
+        )
+
     def take(self, config: Config) -> None:
         """As a feed does with one that was published."""
         self.pool.close()
@@ -181,21 +194,8 @@ async def routed(
     exchanges.start()
     cache = await stored.router_cache(recorder, tap, config, held, cache_wait_s) if stored else None
     runs = keyed.router_runs(held, exchanges.metrics) if keyed else None
-    door = ColdDoor(room, lambda: served.config)
     screen = None if guard is None else Screen(guard, verdict_within_s)
-    gate = Gate(keys.ring(), now)
-    routes = Routes(config=lambda: served.config, waits=served.waits)
-    chat = Chat(
-        gate,
-        lambda: served.config,
-        lambda: served.pool,
-        exchanges,
-        cache,
-        routes,
-        runs=runs,
-        door=door,
-        screen=screen,
-    )
+    chat = Chat(served.ports(keys, exchanges, room, cache=cache, runs=runs, screen=screen))
     router = Router({CHAT.encode(): chat}, nothing, watch)
     front = make_front(router if watch else chat, render_refusal=render_refusal, limits=limits, budget=held)
     port = await front.listen("127.0.0.1", 0)

@@ -1,26 +1,17 @@
 """`POST /v1/responses` before the hot path of chats: requests are translated on the way in, answers out."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from functools import partial
 
-from events.config import Config
 from events.words import ApiKey, Refusal
 from services.front.call import Call, Endpoint, Reply
-from services.pool.pool import Pool
 from services.responses.asked import wants_background
 from services.responses.names import response_id
 from services.responses.translation import AS_CHATS, Asked, translate
-from services.router.cache import AnswerCache
-from services.router.chat import Chat
-from services.router.cold.door import ColdDoor
-from services.router.exchanges import Exchanges
-from services.router.gate import Gate
-from services.router.idempotency.runs import Runs
+from services.router.chat import Chat, Ports
 from services.router.responses.kept import KeptResponses
 from services.router.responses.reply import ResponseReply, StoredReply
-from services.router.routes import Routes
-from services.router.screen import Screen
 from services.wire.ids import request_id
 
 
@@ -29,21 +20,8 @@ class Responses(Chat):
     answered at once.
     """
 
-    def __init__(
-        self,
-        kept: KeptResponses,
-        background: Endpoint,
-        gate: Gate,
-        config: Callable[[], Config],
-        pool: Callable[[], Pool],
-        exchanges: Exchanges,
-        cache: AnswerCache | None = None,
-        routes: Routes | None = None,
-        runs: Runs | None = None,
-        door: ColdDoor | None = None,
-        screen: Screen | None = None,
-    ) -> None:
-        super().__init__(gate, config, pool, exchanges, cache, routes, AS_CHATS, runs, door, screen)
+    def __init__(self, ports: Ports, kept: KeptResponses, background: Endpoint) -> None:
+        super().__init__(ports, AS_CHATS)
         self._kept = kept
         self._background = background
         self._keeping: set[asyncio.Task[None]] = set()
