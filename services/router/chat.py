@@ -83,8 +83,7 @@ class Chat:
         token = token_of(headers.get(b"authorization", b""))
         key = self._gate.ring.find(token)
         if key is not None or not token:
-            enter = self._serve if KEY not in headers else self._serve_once
-            enter(self._gate.judge(token, key), call, reply)
+            self._enter(self._gate.judge(token, key), call, reply)
         else:
             task = asyncio.get_running_loop().create_task(self._fetch(token, call, reply))
             self._fetching.add(task)
@@ -100,26 +99,33 @@ class Chat:
             problem = server_problem("API keys cannot be checked right now; try again.", "keys_unavailable")
             verdict = Refusal(status=503, problem=problem, retry_after_s=1)
         if not presence.gone:
-            enter = self._serve if KEY not in call.headers else self._serve_once
-            enter(verdict, call, reply)
+            self._enter(verdict, call, reply)
 
-    def _serve_once(self, key: ApiKey | Refusal, call: Call, reply: Reply) -> None:
+    def _enter(self, key: ApiKey | Refusal, call: Call, reply: Reply) -> None:
+        if isinstance(key, Refusal):
+            self._refuse(key, reply)
+            return
+        if call.watched is not None:
+            call.watched.asked_by(key)
+        if KEY in call.headers:
+            self._serve_once(key, call, reply)
+        else:
+            self._serve(key, call, reply)
+
+    def _serve_once(self, key: ApiKey, call: Call, reply: Reply) -> None:
         """A call that may be retried: answered once."""
-        if isinstance(key, Refusal) or self._runs is None:
+        if self._runs is None:
             self._serve(key, call, reply)
         else:
             self._runs.serve(key, call, reply, partial(self._serve, key, call))
 
-    def _serve(self, key: ApiKey | Refusal, call: Call, reply: Reply) -> None:
-        if isinstance(key, Refusal):
-            self._refuse(key, reply)
-            return
+    def _serve(self, key: ApiKey, call: Call, reply: Reply) -> None:
         verdict = self._admit(call.body, self._config())
         if isinstance(verdict, Refusal):
             self._refuse(verdict, reply)
             return
         if call.watched is not None:
-            call.watched.admitted(key, verdict, call.body)
+            call.watched.admitted(verdict, call.body)
         wish = call.headers.get(COLD)
         if wish is not None and self._door is not None:
             refusal = self._door.judge(wish, verdict, self._endpoint)

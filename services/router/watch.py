@@ -170,13 +170,16 @@ class Watched:
 
     # --- whoever answers
 
-    def admitted(self, key: ApiKey, admitted: Admitted, body: bytes) -> None:
-        """Who asks, and for what: a name the configuration knows."""
+    def asked_by(self, key: ApiKey) -> None:
+        """Who asks."""
         self.tenant, self.key = key.tenant, key.id
+
+    def admitted(self, admitted: Admitted, body: bytes) -> None:
+        """For what: a name the configuration knows."""
         self.asked, self.stream = admitted.model, admitted.stream
         users = self._watch.users
         if users is not None:
-            self._user = users.hashed(key.tenant, body)
+            self._user = users.hashed(self.tenant, body)
 
     def runs(self) -> None:
         """The call is run at engines: its end will be told."""

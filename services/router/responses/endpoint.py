@@ -26,15 +26,12 @@ class Responses(Chat):
         self._background = background
         self._keeping: set[asyncio.Task[None]] = set()
 
-    def _serve_once(self, key: ApiKey | Refusal, call: Call, reply: Reply) -> None:
+    def _serve_once(self, key: ApiKey, call: Call, reply: Reply) -> None:
         """What is made in the background is queued once; nothing has to run on here for that."""
         enter = self._serve if wants_background(call.body) else super()._serve_once
         enter(key, call, reply)
 
-    def _serve(self, key: ApiKey | Refusal, call: Call, reply: Reply) -> None:
-        if isinstance(key, Refusal):
-            self._refuse(key, reply)
-            return
+    def _serve(self, key: ApiKey, call: Call, reply: Reply) -> None:
         name = response_id(request_id())
         asked = translate(call.body, id=name, created_at=self._now())
         if isinstance(asked, Refusal):

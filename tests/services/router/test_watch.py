@@ -181,3 +181,22 @@ async def test_lines_are_written_where_logs_are_json(
     engine.will(answers(completion()))
 
     assert count == len(await lines(tmp_path, engine, capfd, lambda platform: platform.chat(), **settings))
+
+
+async def test_every_call_with_an_api_key_is_its_tenants(
+    tmp_path: Path, engine: Upstream, capfd: pytest.CaptureFixture[str]
+) -> None:
+    key = {"idempotency-key": "order-17"}
+
+    async def use(platform: Running) -> None:
+        for _ in range(2):
+            assert 200 == (await platform.chat(headers=key)).status
+        assert 400 == (await platform.call("POST", CHAT, b"{}")).status
+        body = json.dumps({"model": MODEL, "input": "Hi.", "background": True}).encode()
+        assert 200 == (await platform.call("POST", "/v1/responses", body)).status
+
+    told = await lines(tmp_path, engine, capfd, use)
+    asked = [one for one in told if one.get("httpRequest")]
+
+    assert ["default"] * 4 == [one.get("tenant") for one in asked]
+    assert all(one.get("key_id") for one in asked)
