@@ -31,7 +31,7 @@ from services.router.gate import Gate
 from services.router.idempotency.queued import QueuedOnce
 from services.router.queue import RequestQueue
 from services.router.routes import Routes
-from services.wire.errors import error_body, error_fields
+from services.wire.errors import FAILED, error_body, error_fields
 from services.wire.ids import request_id
 
 MAX_WAIT_S = 60.0
@@ -110,8 +110,6 @@ class PublicApi:
             message = f"The content-type is {clipped(media)}; send application/json."
             problem = Problem(message=message, code="unsupported_media_type")
             return refuse(Refusal(status=415, problem=problem))
-        if "x-penstock-webhook" in request.headers:
-            return refuse(NO_WEBHOOKS)
         taken, told = await submit(self._once, request, key)
         if isinstance(taken, Refusal):
             return refuse(taken)
@@ -144,16 +142,26 @@ def keyed(gate: Gate, endpoint: Endpoint) -> Callable[[Request], Awaitable[Respo
     return checked
 
 
+def options_of(header: Callable[[str], str | None]) -> Options | Refusal:
+    """What is asked for by headers, beside the body of what is to be queued."""
+    if header("x-penstock-webhook") is not None:
+        return NO_WEBHOOKS
+    lane = header("x-penstock-lane")
+    return Options(
+        lane="interactive" if lane is None else lane,
+        deadline=header("x-penstock-deadline"),
+        answer=header("x-penstock-answer"),
+    )
+
+
 async def submit(
     once: QueuedOnce, request: Request, key: ApiKey
 ) -> tuple[RequestDocument | Refusal, dict[str, str]]:
     """Has queued what is asked for, and the headers that tell whether it was before. Raises `Unavailable`."""
     headers, path = request.headers, request.url.path
-    options = Options(
-        lane=headers.get("x-penstock-lane", "interactive"),
-        deadline=headers.get("x-penstock-deadline"),
-        answer=headers.get("x-penstock-answer"),
-    )
+    options = options_of(headers.get)
+    if isinstance(options, Refusal):
+        return options, {}
     body, parent = await request.body(), headers.get("traceparent", "")
     taken, replayed = await once.submit(key, headers.get(HEADER), path, body, options, parent)
     return taken, REPLAYED if replayed else {}
@@ -227,8 +235,7 @@ def refusal_of_error(error: PenstockError) -> Refusal:
 
 async def on_any_error(request: Request, error: Exception) -> Response:
     """A fault of ours. Starlette raises the error again behind this answer, so that it is logged."""
-    problem = server_problem("Something failed here.", "internal_error")
-    return refuse(Refusal(status=500, problem=problem))
+    return refuse(FAILED)
 
 
 def application(routes: list[BaseRoute]) -> Starlette:

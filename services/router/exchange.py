@@ -17,7 +17,7 @@ from services.router.order import CONNECT_TIMEOUT
 from services.router.tape import Tape
 from services.router.watch import Watched
 from services.router.way import Way
-from services.wire.errors import error_body, error_event, error_fields
+from services.wire.errors import CLOSING, error_body, error_event, error_fields
 from services.wire.fields import JSON, Fields
 
 if TYPE_CHECKING:
@@ -354,7 +354,7 @@ class Exchange:
 
     def shut_down(self) -> None:
         """The process must stop."""
-        self.broke("shutdown", server_problem("This server is shutting down; try again.", "shutting_down"))
+        self.broke("shutdown", CLOSING.problem)
 
     # --- the end
 

@@ -4,10 +4,11 @@ import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
 
-from events.words import Refusal, server_problem
+from events.words import Refusal
 from services.front.call import Reply
 from services.guarding.asking import WITHIN_S, ask, wait
 from services.guarding.guard import Allowed, Guard, Prompt, Verdict
+from services.wire.errors import CLOSING
 
 Then = Callable[[Allowed | Refusal], None]
 
@@ -52,8 +53,7 @@ class Screen:
             if task.cancelling():  # its client has left
                 continue
             task.cancel()
-            problem = server_problem("This server is shutting down; try again.", "shutting_down")
-            then(Refusal(status=503, problem=problem, retry_after_s=1))
+            then(CLOSING)
 
 
 class _Asking:

@@ -2,12 +2,18 @@
 
 import msgspec
 
-from events.words import Problem, Refusal
+from events.words import Problem, Refusal, server_problem
 from services.wire.fields import JSON, Fields, field
 from services.wire.ids import request_id
 
 NO_RETRY: Fields = b"x-should-retry: false\r\n"  # the official clients obey it
 RETRYABLE = frozenset({408, 409, 429, 500, 502, 503, 504})
+CLOSING = Refusal(
+    status=503,
+    problem=server_problem("This server is shutting down; try again.", "shutting_down"),
+    retry_after_s=1,
+)
+FAILED = Refusal(status=500, problem=server_problem("Something failed here.", "internal_error"))
 
 
 def error_body(problem: Problem) -> bytes:

@@ -8,18 +8,18 @@ from typing import Protocol
 
 from events.config import Config, Place, WhenCold
 from events.requests import RequestDocument
-from events.words import ApiKey, PenstockError, Problem, Refusal, server_problem
+from events.words import ApiKey, PenstockError, Problem, Refusal
 from functions.request.admission import Admitted
 from functions.request.endpoints import Endpoint
 from functions.request.mistakes import clipped, quoted
 from functions.request.submission import Options
 from functions.routing.cold import HEADER, Wish, cold_refusal, no_wish, wish_for, wish_of
 from services.front.call import Call, Reply
-from services.router.api import NO_WEBHOOKS, refusal_of_error
+from services.router.api import options_of, refusal_of_error
 from services.router.cache import Presence
 from services.router.cold.room import ColdRoom
 from services.router.way import Patience
-from services.wire.errors import error_body, error_fields
+from services.wire.errors import FAILED, error_body, error_fields
 from services.wire.fields import JSON, field
 from services.wire.ids import request_id
 
@@ -124,8 +124,7 @@ async def _submit(queue: Queue, key: ApiKey, call: Call, reply: Reply, url: str)
         taken = refusal_of_error(error)
     except Exception:
         log.exception("a request could not be queued")
-        problem = server_problem("Something failed here.", "internal_error")
-        taken = Refusal(status=500, problem=problem)
+        taken = FAILED
     if presence.gone:
         return
     told = field("x-request-id", request_id())
@@ -137,20 +136,17 @@ async def _submit(queue: Queue, key: ApiKey, call: Call, reply: Reply, url: str)
 
 
 async def _take(queue: Queue, key: ApiKey, call: Call, url: str) -> tuple[str, bytes] | Refusal:
-    if b"x-penstock-webhook" in call.headers:
-        return NO_WEBHOOKS
-    options = Options(
-        lane=_header(call, b"x-penstock-lane") or "interactive",
-        deadline=_header(call, b"x-penstock-deadline"),
-        answer=_header(call, b"x-penstock-answer"),
-    )
+    header = partial(_header, call)
+    options = options_of(header)
+    if isinstance(options, Refusal):
+        return options
     body = b'{"url":"%b","body":%b}' % (url.encode(), call.body)
-    taken = await queue.submit(key, body, options, _header(call, b"traceparent") or "")
+    taken = await queue.submit(key, body, options, header("traceparent") or "")
     return taken if isinstance(taken, Refusal) else (taken.id, await queue.resource(taken))
 
 
-def _header(call: Call, name: bytes) -> str | None:
-    value = call.headers.get(name)
+def _header(call: Call, name: str) -> str | None:
+    value = call.headers.get(name.encode())
     return None if value is None else value.decode("latin-1")
 
 

@@ -13,6 +13,7 @@ from services.router.idempotency.ports import Ports
 from services.router.idempotency.recording import Ended, Recording
 from services.router.idempotency.result import Result, refuse, replay
 from services.router.idempotency.waiting import Waiting
+from services.wire.errors import CLOSING, FAILED
 
 MOST_AT_ONCE = 2048  # calls with a key in this process, running and waiting
 MOST_ALONE = 256  # of them running on without their client
@@ -30,12 +31,6 @@ AWAY = Refusal(
     retry_after_s=1,
 )
 TOO_MANY = Refusal(status=503, problem=server_problem(FULL, "overloaded"), retry_after_s=1)
-CLOSING = Refusal(
-    status=503,
-    problem=server_problem("This server is shutting down; try again.", "shutting_down"),
-    retry_after_s=1,
-)
-FAILED = Refusal(status=500, problem=server_problem("Something failed here.", "internal_error"))
 
 log = logging.getLogger("penstock.router")
 

@@ -15,13 +15,13 @@ from services.requests.waiters import Waiters
 from services.responses.names import response_id
 from services.responses.stream import event
 from services.responses.told import Response, Stage
+from services.router.exchange import KEEP_ALIVE
 from services.router.responses.kept import READ_AT_ONCE, KeptResponses
 
 FIRST_LOOK_S = 0.25  # what is journalled in this process is heard at once; each look in vain costs a read
 LAST_LOOK_S = 0.5
 DOCUMENT_S = 2.0  # how often it is looked whether a response goes on whose journal says nothing new
 KEEP_ALIVE_S = 10.0
-KEEP_ALIVE = b": keep-alive\n\n"
 OPENINGS: tuple[tuple[str, Stage], ...] = (
     ("response.created", "queued"),
     ("response.queued", "queued"),

@@ -4,6 +4,7 @@ import asyncio
 import gc
 import io
 import json
+from pathlib import Path
 
 import pytest
 
@@ -11,6 +12,9 @@ from events.config import Config
 from events.usage import Completed
 from services.router.attempt import Attempt
 from services.router.exchange import Exchange
+from services.router.guarded import Guarded
+from services.router.idempotency.recording import Recording
+from services.router.idempotency.runs import Asked
 from services.router.order import Deadlines
 from services.router.watch import Watch, Watched
 from services.router.way import Way
@@ -19,7 +23,10 @@ from services.telemetry.context import Sampler
 from services.telemetry.spans import Span, Tracer
 from tests.services.router.refusing import refusal
 from tests.support import wire
+from tests.support.caching import StoredCache
 from tests.support.client import Client, connected
+from tests.support.guards import redacting
+from tests.support.keyed import StoredRuns
 from tests.support.platform import eventually
 from tests.support.routing import Routed, routed
 from tests.support.upstream import Script, Upstream, answers, begins, closes, hangs, says, streams
@@ -156,7 +163,8 @@ CALLS: dict[str, tuple[Script, bool]] = {
 
 
 async def nothing_left() -> bool:
-    return not any(isinstance(one, Exchange | Attempt | Way | Watched) for one in gc.get_objects())
+    kinds = Exchange | Attempt | Way | Watched | Guarded | Recording | Asked
+    return not any(isinstance(one, kinds) for one in gc.get_objects())
 
 
 @pytest.mark.parametrize(("script", "stream"), CALLS.values(), ids=CALLS)
@@ -179,3 +187,23 @@ async def test_what_a_request_took_is_freed_without_the_garbage_collector(
         gc.enable()
         await lines.close()
     assert spans
+
+
+@pytest.mark.parametrize(("script", "stream"), CALLS.values(), ids=CALLS)
+async def test_also_where_all_is_asked_for_at_once(
+    engine: Upstream, tmp_path: Path, script: Script, stream: bool
+) -> None:
+    engine.always = script
+    keyed, stored = StoredRuns(folder=tmp_path), StoredCache(folder=tmp_path)
+    config = Config(backends={}, models={})
+    watch = Watch(Sampler(ratio=1.0), Tracer(list[Span]().append), None, config=lambda: config)
+    headers = {"idempotency-key": "order-17", "x-penstock-cold": "hold"}
+    gc.collect()
+    gc.disable()
+    try:
+        async with routed(engine.url, watch=watch, guard=redacting("Hel"), keyed=keyed, stored=stored) as it:
+            await it.call(chat(stream=stream), headers)
+            await eventually(nothing_left)
+            assert (0, 0) == (it.budget.used, it.exchanges.retrying)
+    finally:
+        gc.enable()

@@ -223,6 +223,12 @@ async def test_a_background_that_is_not_to_be_stored_is_refused(platform: Runnin
     refusal(await ask(platform, background=True, store=False), 400, "invalid_value", "store")
 
 
+async def test_a_webhook_is_refused_as_for_every_queued_request(platform: Running) -> None:
+    asked = await ask(platform, {"x-penstock-webhook": "https://a.example"}, background=True)
+
+    refusal(asked, 400, "unknown_parameter", "webhook")
+
+
 async def test_options_of_queued_requests_are_granted(platform: Running) -> None:
     refusal(await ask(platform, {"x-penstock-lane": "slow"}, background=True), 400, "invalid_value", "lane")
     answer = await ask(platform, {"x-penstock-lane": "batch"}, background=True)
