@@ -1,6 +1,7 @@
 """The endpoints of engines: the hot path, plain functions over bytes and structs."""
 
 import asyncio
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -28,13 +29,15 @@ from services.router.routes import Routes
 from services.router.screen import Screen
 from services.router.tape import Tape
 from services.router.way import Way
-from services.wire.errors import error_body, error_fields
+from services.wire.errors import FAILED, error_body, error_fields
 from services.wire.fields import Fields, field
 from services.wire.ids import request_id
 
 KEY = b"idempotency-key"
 CONVERSATION = b"x-penstock-conversation"  # names what is to stay at one replica
 JSON = (b"application/json", None)  # as nearly all clients say it
+
+log = logging.getLogger("penstock.router")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,14 +95,21 @@ class Chat:
     async def _fetch(self, token: str, call: Call, reply: Reply) -> None:
         """The first call with a key waits for the store; its client may leave meanwhile."""
         presence = reply.listener = Presence()
-        verdict: ApiKey | Refusal
         try:
-            verdict = self._gate.judge(token, await self._gate.ring.fetch(token))
+            verdict = await self._read(token)
+            if not presence.gone:
+                self._enter(verdict, call, reply)
+        except Exception:
+            log.exception("a call cannot go on behind its key")
+            if not presence.gone:
+                self._refuse(FAILED, reply)
+
+    async def _read(self, token: str) -> ApiKey | Refusal:
+        try:
+            return self._gate.judge(token, await self._gate.ring.fetch(token))
         except Unavailable:
             problem = server_problem("API keys cannot be checked right now; try again.", "keys_unavailable")
-            verdict = Refusal(status=503, problem=problem, retry_after_s=1)
-        if not presence.gone:
-            self._enter(verdict, call, reply)
+            return Refusal(status=503, problem=problem, retry_after_s=1)
 
     def _enter(self, key: ApiKey | Refusal, call: Call, reply: Reply) -> None:
         if isinstance(key, Refusal):

@@ -1,6 +1,7 @@
 """The guard before the hot path: every prompt is judged before anything is done about it."""
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
 
@@ -8,7 +9,9 @@ from events.words import Refusal
 from services.front.call import Reply
 from services.guarding.asking import WITHIN_S, ask, wait
 from services.guarding.guard import Allowed, Guard, Prompt, Verdict
-from services.wire.errors import CLOSING
+from services.wire.errors import CLOSING, FAILED
+
+log = logging.getLogger("penstock.router")
 
 Then = Callable[[Allowed | Refusal], None]
 
@@ -37,8 +40,13 @@ class Screen:
     async def _wait(self, said: Awaitable[Verdict], then: Then) -> None:
         verdict = await wait(said, self._within_s)
         task = asyncio.current_task()
-        if task is not None and not task.cancelling():  # a guard may go on when it is told to stop
+        if task is None or task.cancelling():  # a guard may go on when it is told to stop
+            return
+        try:
             then(verdict)
+        except Exception:
+            log.exception("a call cannot go on behind the guard")
+            then(FAILED)
 
     def _over(self, said: Awaitable[Verdict], task: asyncio.Task[None]) -> None:
         del self._waits[task]
@@ -50,7 +58,7 @@ class Screen:
         if self._waits:
             await asyncio.wait(self._waits, timeout=grace_s)
         for task, then in self._waits.items():
-            if task.cancelling():  # its client has left
+            if task.done() or task.cancelling():  # it went on just now, or its client has left
                 continue
             task.cancel()
             then(CLOSING)

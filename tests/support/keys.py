@@ -12,11 +12,12 @@ from tests.support.clock import now
 
 @dataclass(slots=True)
 class StoredKeys:
-    """Keys in memory behind a door: closed, every read waits; away, every read fails."""
+    """Keys in memory behind a door: closed, every read waits; away, reads fail; odd, as none should."""
 
     keys: MemoryKeys = field(default_factory=MemoryKeys)
     reads: int = 0
     away: bool = False
+    odd: bool = False
     door: asyncio.Event = field(default_factory=asyncio.Event)
     time: float = 0.0
 
@@ -35,6 +36,8 @@ class StoredKeys:
         await self.door.wait()
         if self.away:
             raise Unavailable("The store is away.")
+        if self.odd:
+            raise ValueError("This is no key.")
         return await self.keys.by_hash(key_hash)
 
     async def revision(self) -> int:

@@ -34,6 +34,15 @@ async def test_a_store_that_is_away_is_told_as_such(engine: Upstream) -> None:
         assert 200 == (await it.call(chat())).status
 
 
+async def test_nobody_is_left_waiting_where_a_key_cannot_be_made_out(engine: Upstream) -> None:
+    async with routed(engine.url) as it:
+        it.keys.odd = True
+        refusal(await it.call(chat()), 500, "internal_error")
+        it.keys.odd = False
+
+        assert 200 == (await it.call(chat())).status
+
+
 async def test_a_key_that_is_known_needs_no_store(engine: Upstream) -> None:
     async with routed(engine.url) as it:
         await it.call(chat())

@@ -9,6 +9,7 @@ from events.words import Refusal
 from services.front.call import Listener
 from services.guarding.guard import Allowed, Blocked, Prompt, Verdict
 from services.router.screen import Screen
+from services.wire.errors import FAILED
 from tests.support.guards import Slow, TestGuard
 
 pytestmark = pytest.mark.anyio
@@ -90,3 +91,21 @@ async def test_who_left_is_told_nothing_when_a_router_stops() -> None:
     await screen.close(10)
 
     assert [] == heard
+
+
+async def test_nobody_is_left_waiting_where_going_on_fails(caplog: pytest.LogCaptureFixture) -> None:
+    heard: list[Allowed | Refusal] = []
+
+    def go_on(said: Allowed | Refusal) -> None:
+        heard.append(said)
+        if said == Allowed():
+            raise RuntimeError("It fails.")
+
+    guard = Slow()
+    guard.may.set()
+    screen = Screen(guard)
+    screen.ask(PROMPT, Reply(), go_on)
+    await screen.close(10)
+
+    assert [Allowed(), FAILED] == heard
+    assert "It fails." in caplog.text
