@@ -168,7 +168,10 @@ class Runs:
             if found is None:
                 outcome = await self._run(run, asked)
                 return None
-            outcome = found if isinstance(found, Refusal) else await self._claims.told(found, asked.mine)
+            if isinstance(found, Stored):
+                outcome = await self._claims.told(found, asked.mine)
+            elif not asked.waiting.gone:  # else others go on waiting: one of them looks
+                outcome = found
         finally:
             del self._runs[asked.mine.id]
             run.ends(outcome)

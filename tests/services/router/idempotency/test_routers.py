@@ -8,13 +8,15 @@ import pytest
 from msgspec.structs import replace as changed
 
 from services.router.credentials import digest, mint, public_id
-from tests.services.router.idempotency.asking import ask, said, the_call
+from tests.services.router.idempotency.asking import KEY, ask, said, the_call
+from tests.support import client
+from tests.support.client import PATIENCE_S
 from tests.support.clock import now
-from tests.support.keyed import StoredRuns
+from tests.support.keyed import QUICK, StoredRuns
 from tests.support.platform import eventually
-from tests.support.routing import Routed
+from tests.support.routing import Routed, routed
 from tests.support.upstream import Upstream, answers, waits_for
-from tests.support.wire import completion
+from tests.support.wire import chat, completion
 
 pytestmark = pytest.mark.anyio
 
@@ -151,3 +153,31 @@ async def test_all_keys_of_a_tenant_share_theirs(router: Routed, engine: Upstrea
     first, second = await ask(router), await ask(replace(router, key=second_key))
 
     assert (first.body, "true") == (second.body, second.headers["idempotent-replayed"])
+
+
+async def test_who_leaves_takes_nobody_along_that_waits_for_another_router(
+    engine: Upstream, keyed: StoredRuns
+) -> None:
+    keyed.patience = replace(QUICK, elsewhere_s=PATIENCE_S)
+    go = asyncio.Event()
+    engine.will(waits_for(go, answers()))
+    async with routed(engine.url, keyed=keyed) as first, routed(engine.url, keyed=keyed) as made:
+        await made.keys.makes(first.key)
+        other = replace(made, key=first.key)
+        running = asyncio.create_task(ask(first))
+        await engine.call()
+        async with client.connected(other.port) as gone:
+            await gone.send(other.request(chat(), KEY))
+            await eventually(lambda: _under_way(other, 1))
+            waiting = asyncio.create_task(ask(other))
+            await eventually(lambda: _under_way(other, 2))
+            gone.reset()
+        await eventually(lambda: _under_way(other, 1))
+        go.set()
+        answered = [await running, await waiting]
+
+    assert [200, 200] == [one.status for one in answered]
+
+
+async def _under_way(router: Routed, calls: int) -> bool:
+    return router.runs is not None and router.runs.under_way == calls
