@@ -10,12 +10,13 @@ from tests.kill.rig.load import Work
 from tests.kill.rig.processes import LOOK_EVERY_S, PATIENCE_S, until
 from tests.kill.rig.remains import half_done
 from tests.kill.rig.rig import CLOCK_SKEW_S, SWEEP_EVERY_S, Rig
-from tests.kill.rig.strace import Write, die, disturbed, hang
+from tests.kill.rig.strace import Write, die, disturbed, hang, slow
 
 PROBES = 4
 READERS = 2
 MORE_THAN_ENOUGH = 1_000  # tokens
 A_FEW = 20  # of them
+SLOW_WRITE_MS = 20  # as long as a usage record waits for company
 RESULT_SYNCS = 6  # from the end of an answer under a key to its bill, about
 NEVER_S = "3600"
 DIES_WITHIN_S = 5.0
@@ -70,7 +71,8 @@ async def before_completed(rig: Rig) -> bool:
 
 async def mid_result(rig: Rig, at: int | None = None) -> bool:
     """Calls with a key have their answers from the engine, and on the way of these to the store, to the
-    client and to the ledger the `at`-th sync is the last: any, unless it is given.
+    client and to the ledger the `at`-th sync is the last: any, unless it is given. The disk is slow, so that
+    whoever does not wait for another is ahead of it.
     """
     await rig.idle()
     await rig.engine.hold("before_end")
@@ -78,7 +80,7 @@ async def mid_result(rig: Rig, at: int | None = None) -> bool:
     await _held(rig, PROBES)
     await asyncio.sleep(0.3)  # for the commit of `started`
     at = at or rig.dice.randint(1, RESULT_SYNCS)
-    async with disturbed(rig.platform.pid, die("fdatasync", at=at)):
+    async with disturbed(rig.platform.pid, die("fdatasync", at=at), slow("pwrite64", by_ms=SLOW_WRITE_MS)):
         in_flight = rig.load.in_flight
         await rig.engine.release()
         struck = await rig.platform.dies(within_s=DIES_WITHIN_S)
