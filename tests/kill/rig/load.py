@@ -78,9 +78,9 @@ class Load:
         for n in range(streams + wholes):
             self._start(self._call_once(tokens, stream=n < streams, patient=True))
 
-    def follow(self, tokens: int) -> Follower:
+    def follow(self, tokens: int, *, patient: bool = True) -> Follower:
         """A response in the background, to be watched."""
-        follower = Follower(self._platform, self._dice, patient=True)
+        follower = Follower(self._platform, self._dice, patient=patient)
         self._start(self._follow(follower, tokens))
         return follower
 
