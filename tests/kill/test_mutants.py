@@ -134,8 +134,8 @@ MUTANTS = (
         name="a place in the journal is taken twice",
         file="services/adapters/sqlite/journal.py",
         text="ON CONFLICT DO NOTHING",
-        instead="ON CONFLICT (request, place) DO UPDATE SET attempt = excluded.attempt, first = excluded.first, "
-        "next = excluded.next, closed = excluded.closed, sealed = excluded.sealed",
+        instead="ON CONFLICT (request, place) DO UPDATE SET attempt = excluded.attempt, "
+        "first = excluded.first, next = excluded.next, closed = excluded.closed, sealed = excluded.sealed",
         scenario=loses_its_leases,
         found_by=journals_are_one_row,
     ),
