@@ -106,10 +106,6 @@ class Call:
         """How many tokens of a stream came."""
         return self._received.count(_TOKEN)
 
-    def heard(self, words: bytes) -> int:
-        """How often that came."""
-        return self._received.count(words)
-
     @property
     def whole(self) -> bool:
         """Whether all of the response came."""

@@ -79,17 +79,11 @@ class Follower:
         self._dice = dice
         self._patient = patient
         self._told = _Told()
-        self._call: Call | None = None
 
     @property
     def request_id(self) -> str:
         """The request that is followed; "" as long as it is not acknowledged."""
         return request_id_of(self.name) or ""
-
-    @property
-    def tokens(self) -> int:
-        """How many its connection has told."""
-        return self._call.heard(f"event: {DELTA}".encode()) if self._call is not None else 0
 
     async def begins(self, prompt: str, tokens: int) -> None:
         """Hands a request in until it is acknowledged, by the first event; and follows it meanwhile."""
@@ -111,7 +105,6 @@ class Follower:
 
     async def _takes(self, call: Call) -> None:
         """What one connection tells."""
-        self._call = call
         hangs_up = not self._patient and self._dice.random() < HANGS_UP
         try:
             await call.run(self._platform.port, self._dice.uniform(0.0, LONGEST_S) if hangs_up else None)

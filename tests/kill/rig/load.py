@@ -78,11 +78,9 @@ class Load:
         for n in range(streams + wholes):
             self._start(self._call_once(tokens, stream=n < streams, patient=True))
 
-    def follow(self, tokens: int, *, patient: bool = True) -> Follower:
-        """A response in the background, to be watched."""
-        follower = Follower(self._platform, self._dice, patient=patient)
-        self._start(self._follow(follower, tokens))
-        return follower
+    def follow(self, tokens: int, *, patient: bool = True) -> None:
+        """A response in the background."""
+        self._start(self._follow(Follower(self._platform, self._dice, patient=patient), tokens))
 
     def publish(self) -> None:
         """Hands in one published request."""
