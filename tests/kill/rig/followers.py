@@ -93,7 +93,7 @@ class Follower:
 
     async def goes_on(self) -> None:
         """Resumes as often as it takes, within reason."""
-        deadline = time.monotonic() + PATIENCE_S
+        deadline = time.monotonic() + 3 * PATIENCE_S  # it may be struck again and again
         while not self.readings or self.readings[-1].ended == BEGUN_AGAIN:
             await self._platform.up.wait()
             told = self._told

@@ -49,6 +49,7 @@ class Load:
         self._turn = asyncio.Semaphore(AT_ONCE)
         self._follows = asyncio.Semaphore(AT_ONCE)
         self._tasks: set[asyncio.Task[None]] = set()
+        self._readers: set[asyncio.Task[None]] = set()
         self._under_way: set[Call] = set()
         self._retried: dict[str, Callable[[], Call]] = {}  # by key
         self._left: set[str] = set()  # keys whose call may go on without its client
@@ -61,10 +62,13 @@ class Load:
     def begin(self, work: Work) -> None:
         """Hands in work, in any order."""
         kinds, ways = islice(cycle(self.kinds), work.synchronous), islice(cycle(self.ways), work.queued)
-        makers = [*map(self._called, kinds), *map(self._handed_in, ways)]
+        makers = [
+            *(partial(self._called, kind) for kind in kinds),
+            *(partial(self._queued, way) for way in ways),
+        ]
         self._dice.shuffle(makers)
-        for maker in makers:
-            self._start(maker)
+        for make in makers:
+            make()
 
     def probe(self, *, streams: int = 0, wholes: int = 0, tokens: int) -> list[Call]:
         """Calls made at once, to be watched."""
@@ -80,16 +84,22 @@ class Load:
 
     def follow(self, tokens: int, *, patient: bool = True) -> None:
         """A response in the background."""
-        self._start(self._follow(Follower(self._platform, self._dice, patient=patient), tokens))
+        follower = Follower(self._platform, self._dice, patient=patient)
+        self._start(self._follow(follower, tokens), self._readers)
 
     def publish(self) -> None:
         """Hands in one published request."""
         self._start(self._hand_in("published"))
 
     async def done(self) -> None:
-        """Waits until every call has ended, and everything queued is acknowledged, and read if followed."""
+        """Waits until every call has ended, and everything queued but not followed is acknowledged."""
         while self._tasks:
             await asyncio.gather(*self._tasks)
+
+    async def all_read(self) -> None:
+        """Waits until everything that is followed was read to its end."""
+        while self._readers:
+            await asyncio.gather(*self._readers)
 
     async def ask_again(self) -> None:
         """Retries every key once more, and reads every followed response once more from its beginning."""
@@ -101,10 +111,11 @@ class Load:
             self._start(self._in_turn(follower.goes_on()))
         await self.done()
 
-    def _start(self, work: Coroutine[None, None, None]) -> None:
+    def _start(self, work: Coroutine[None, None, None], among: set[asyncio.Task[None]] | None = None) -> None:
+        tasks = self._tasks if among is None else among
         task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
 
     async def _in_turn(self, work: Coroutine[None, None, None]) -> None:
         async with self._turn:
@@ -117,10 +128,9 @@ class Load:
 
     # --- synchronous
 
-    def _called(self, kind: Kind) -> Coroutine[None, None, None]:
-        stream, tokens = kind.endswith("stream"), self._length()
+    def _called(self, kind: Kind) -> None:
         call = self._call_once if kind.startswith("keyed") else self._call
-        return self._in_turn(call(tokens, stream=stream))
+        self._start(self._in_turn(call(self._length(), stream=kind.endswith("stream"))))
 
     async def _call(self, tokens: int, *, stream: bool) -> None:
         while True:
@@ -167,10 +177,11 @@ class Load:
 
     # --- queued
 
-    def _handed_in(self, way: Way) -> Coroutine[None, None, None]:
+    def _queued(self, way: Way) -> None:
         if way == "followed":
-            return self._follow(Follower(self._platform, self._dice), self._length())
-        return self._in_turn(self._hand_in(way))
+            self.follow(self._length(), patient=False)
+        else:
+            self._start(self._in_turn(self._hand_in(way)))
 
     async def _hand_in(self, way: Way) -> None:
         """Makes one queued request: tries until it is acknowledged, anew each time unless it has a key."""

@@ -81,6 +81,7 @@ class Rig:
     async def idle(self) -> None:
         """Waits until nothing is under way."""
         await self.load.done()
+        await self.load.all_read()
         begun = [name for name in self.load.acknowledged if name not in self._ended]
         ended = await self._read(begun, within_s=ENDS_WITHIN_S)
         self._ended.update(request.request_id for request in ended)
