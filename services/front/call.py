@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 from services.wire.fields import Fields
 
 if TYPE_CHECKING:
+    from services.router.idempotency.later import Later
     from services.router.watch import Watched
 
 STATUS_LINES: dict[int, bytes] = {
@@ -24,7 +25,9 @@ class Call:
     `target` is the raw path with its query.
     """
 
-    __slots__ = ("body", "headers", "keep_alive", "method", "path", "query", "target", "version", "watched")
+    __slots__ = (
+        "body", "headers", "keep_alive", "later", "method", "path", "query", "target", "version", "watched",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -43,6 +46,7 @@ class Call:
         self.version = version
         self.keep_alive = keep_alive
         self.watched: Watched | None = None  # where somebody notes what becomes of it
+        self.later: Later | None = None  # where its bill waits for its result
 
     def header(self, name: bytes) -> bytes:
         """The value of a header, or b""."""

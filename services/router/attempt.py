@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from events.usage import Outcome, Progress
@@ -361,7 +362,10 @@ class Attempt:
             duration_s=now - self.began,
             first_byte_s=self.first_at - self.began if self.first_at else None,
         )
-        self._all.recorder.add(record)
+        if billed and self._order.later is not None:
+            self._order.later.do(partial(self._all.recorder.add, record))
+        else:
+            self._all.recorder.add(record)
 
     def _broke(self, outcome: Outcome, message: str, code: str) -> None:
         self._caller.broke(outcome, server_problem(message, code))

@@ -243,7 +243,7 @@ class Chat:
             reply_fields=reply_fields,
             route=self._route_of(config, admitted.model, place),
             deadlines=self._exchanges.deadlines.of(config.models[place.model]),
-            again=self._runs is not None and KEY in call.headers,
+            later=call.later,
         )
 
     def _route_of(self, config: Config, name: str, place: Place) -> Fields:

@@ -6,6 +6,7 @@ from typing import Literal
 from events.config import Deadlines as Own
 from events.config import Model
 from events.words import ApiKey, Problem, Record, server_problem
+from services.router.idempotency.later import Later
 from services.wire.fields import Fields
 
 CONNECT_TIMEOUT = "connect_timeout"
@@ -59,8 +60,8 @@ def _late(what: str, within_s: float, code: str) -> Problem:
 
 
 class Order(Record):
-    """What is to be done: who asks, for which model, where, and what goes over the wire. `again`: should this
-    process die, it is asked for again, under the same idempotency key.
+    """What is to be done: who asks, for which model, where, and what goes over the wire. `later`: it has an
+    idempotency key. Should this process die, it is asked for again; and its bill waits for its result.
     """
 
     request_id: str
@@ -76,4 +77,4 @@ class Order(Record):
     reply_fields: Fields = b""  # for the client
     route: Fields = b""  # the line that tells it the place; without its end, as a replica may follow
     deadlines: Deadlines | None = None  # where the model has its own
-    again: bool = False
+    later: Later | None = None

@@ -18,7 +18,7 @@ def started(order: Order, attempt: str, at: datetime) -> Started:
         backend=order.backend,
         at=at,
         estimate=order.input_estimate,
-        queued=order.again,
+        queued=order.later is not None,
     )
 
 

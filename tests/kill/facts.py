@@ -1,9 +1,11 @@
 """What is known once all is over: what clients saw, what the engine logged, what was stored and published."""
 
+from collections import Counter
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from events.usage import Completed, Settled, UsageRecord
+from events.usage import Completed, Settled, Started, UsageRecord
 from services.rehearsal.journal import Accepted, Ended, Row
 
 
@@ -11,13 +13,17 @@ from services.rehearsal.journal import Accepted, Ended, Row
 class Call:
     """A synchronous call as its client saw it; an id is "" where it did not arrive.
 
-    `saw_byte` tells of the answer's body, `completion_id` is the name the engine gave the answer.
+    `saw_byte` tells of the answer's body, `completion_id` is the name the engine gave the answer. `key`: its
+    idempotency key, and `answer` a hash of the answer's bytes, if it came whole.
     """
 
     request_id: str
     completion_id: str
     saw_byte: bool
     ended: Literal["whole", "error", "cut"]
+    streamed: bool = False
+    key: str = ""
+    answer: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +33,47 @@ class Queued:
     request_id: str
     status: str
     completion_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Named:
+    """An idempotency key that queues: the requests its callers were told of, and those that were stored."""
+
+    key: str
+    told: frozenset[str]
+    stored: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """What a reader of a response in the background was told, over as many connections as it took.
+
+    `told`: the number of each event and a hash of it, in their order. `text` is that of the pieces, `whole`
+    that of the last event. `ended`: "whole", or the code of the error that ended it.
+    """
+
+    request_id: str
+    told: tuple[tuple[int, int], ...]
+    text: str
+    whole: str
+    ended: str
+    connections: int = 1
+
+    @property
+    def numbers(self) -> list[int]:
+        """Of its events."""
+        return [number for number, _ in self.told]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """A place in the journal of a response: whose events, from number `first` to the one before `next`."""
+
+    request_id: str
+    place: int
+    attempt: int
+    first: int
+    next: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +125,9 @@ class Terms:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
-    """All of it. `dead_letters` and `unsettled` (what was still to be done) are in words."""
+    """All of it. `calls` and `readings` are in the order they ended in; `dead_letters` and `unsettled` (what
+    was still to be done) are in words.
+    """
 
     terms: Terms
     engine: tuple[Row, ...] = ()
@@ -86,6 +135,9 @@ class Facts:
     sums: tuple[Sum, ...] = ()
     calls: tuple[Call, ...] = ()
     queued: tuple[Queued, ...] = ()
+    named: tuple[Named, ...] = ()
+    readings: tuple[Reading, ...] = ()
+    journal: tuple[Step, ...] = ()
     finals: tuple[Final, ...] = ()
     kills: tuple[Kill, ...] = ()
     dead_letters: tuple[str, ...] = ()
@@ -112,11 +164,32 @@ class Facts:
         return [record for record in self.records if isinstance(record, Settled)]
 
     @property
+    def started(self) -> dict[str, Started]:
+        """The ledger's starts, by attempt."""
+        return {record.attempt: record for record in self.records if isinstance(record, Started)}
+
+    @property
     def bills(self) -> list[Completed | Settled]:
         """The ledger's bill rows."""
         return [row for row in (*self.completed, *self.settled) if row.billed]
+
+    @property
+    def net(self) -> Counter[str]:
+        """How many bill rows there are by request, net of reversals."""
+        net: Counter[str] = Counter()
+        for row in self.bills:
+            net[row.request] += -1 if is_reversal(row) else 1
+        return net
 
 
 def is_reversal(row: Completed | Settled) -> bool:
     """Whether a bill row takes an estimate back."""
     return isinstance(row, Settled) and row.id.startswith("rev:")
+
+
+def request_of(attempt: str) -> str:
+    """The request an attempt was made at."""
+    return attempt.rpartition(".")[0]
+
+
+Check = Callable[[Facts], Iterable[str]]

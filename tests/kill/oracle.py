@@ -1,15 +1,14 @@
 """What must hold however often the platform died: checks over facts, each yielding what is wrong in words."""
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC
 
 from events.usage import Completed, Settled, Started
 from events.words import Usage
 from services.rehearsal.journal import Accepted, Ended
-from tests.kill.facts import Facts, Final, Kill, Sum, is_reversal
-
-Check = Callable[[Facts], Iterable[str]]
+from tests.kill import followed, keyed
+from tests.kill.facts import Check, Facts, Final, Kill, Sum, is_reversal, request_of
 
 SLACK_S = 1.0  # between what two processes call the same moment
 END_EVENTS = 3  # a stream's finish, usage and end may be counted as tokens where its usage was not read
@@ -65,7 +64,7 @@ def unrecorded_attempts_died_in_silence(facts: Facts) -> Iterator[str]:
     at_kill: Counter[Kill] = Counter()
     for row in unrecorded(facts):
         kill = _kill_within(row, facts.ended.get(row.attempt), facts.kills)
-        if _request_of(row.attempt) in seen:
+        if request_of(row.attempt) in seen:
             yield f"{row.attempt} has no record, and its client saw a byte"
         if kill is None:
             yield f"{row.attempt} has no record, and nothing was killed while it ran"
@@ -95,9 +94,11 @@ def _kill_within(began: Accepted, ended: Ended | None, kills: Iterable[Kill]) ->
 
 
 def seen_answers_are_billed_once(facts: Facts) -> Iterator[str]:
-    """Whoever saw a byte of an answer pays for it once, net of reversals; nobody pays twice."""
-    net = _net(facts)
-    seen = {call.request_id for call in facts.calls if call.saw_byte}
+    """Whoever saw a byte of an answer pays for it once, net of reversals; nobody pays twice. What a call with
+    a key saw is paid for with its answer.
+    """
+    net = facts.net
+    seen = {call.request_id for call in facts.calls if call.saw_byte and not call.key}
     for request in seen:
         if net[request] != 1:
             yield f"{request} was answered and has {net[request]} bill rows"
@@ -108,26 +109,22 @@ def seen_answers_are_billed_once(facts: Facts) -> Iterator[str]:
 
 def queued_answers_are_billed_once(facts: Facts) -> Iterator[str]:
     """A completed queued request has one bill row."""
-    net = _net(facts)
+    net = facts.net
     for request in {final.request_id for final in facts.finals if final.status == "completed"}:
         if net[request] != 1:
             yield f"{request} is completed and has {net[request]} bill rows"
 
 
-def _net(facts: Facts) -> Counter[str]:
-    net: Counter[str] = Counter()
-    for row in facts.bills:
-        net[row.request] += -1 if is_reversal(row) else 1
-    return net
-
-
 def answers_are_the_ones_billed(facts: Facts) -> Iterator[str]:
-    """The answer that was given is of the attempt that is billed."""
+    """The answer that was given is of the attempt that is billed. Of calls with a key, and of responses,
+    other checks tell.
+    """
     attempts = {row.id: row.attempt for row in facts.engine}
-    billed = {row.attempt for row in facts.bills}
-    for answer in (*facts.calls, *facts.queued):
+    billed, read = {row.attempt for row in facts.bills}, {reading.request_id for reading in facts.readings}
+    calls = [call for call in facts.calls if not call.key]
+    for answer in (*calls, *(queued for queued in facts.queued if queued.request_id not in read)):
         attempt = attempts.get(answer.completion_id, "")
-        if answer.completion_id and (attempt not in billed or _request_of(attempt) != answer.request_id):
+        if answer.completion_id and (attempt not in billed or request_of(attempt) != answer.request_id):
             yield f"{answer} shows the attempt {attempt!r}, which is not billed for it"
 
 
@@ -223,10 +220,6 @@ def everything_settles(facts: Facts) -> Iterator[str]:
     yield from facts.unsettled
 
 
-def _request_of(attempt: str) -> str:
-    return attempt.rpartition(".")[0]
-
-
 CHECKS: tuple[Check, ...] = (
     completions_are_the_engines,
     bills_are_for_attempts,
@@ -242,4 +235,6 @@ CHECKS: tuple[Check, ...] = (
     requests_end_once,
     nothing_is_given_up,
     everything_settles,
+    *keyed.CHECKS,
+    *followed.CHECKS,
 )

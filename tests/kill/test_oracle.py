@@ -10,7 +10,7 @@ import pytest
 from events.usage import Completed, Settled, Started, UsageRecord
 from events.words import Usage
 from services.rehearsal.journal import Accepted, Ended, Row
-from tests.kill.facts import Call, Facts, Final, Kill, Queued, Sum, Terms
+from tests.kill.facts import Call, Facts, Final, Kill, Named, Queued, Reading, Step, Sum, Terms
 from tests.kill.oracle import CHECKS, violations
 
 AT = datetime(2027, 3, 1, 12, tzinfo=UTC)
@@ -55,6 +55,10 @@ def estimate(attempt: str, usage: Usage) -> Settled:
     )
 
 
+def unbilled(attempt: str) -> Settled:
+    return msgspec.structs.replace(estimate(attempt, Usage(input=7)), billed=False)
+
+
 def reversal(attempt: str, usage: Usage) -> Settled:
     return msgspec.structs.replace(estimate(attempt, -usage), id=f"rev:{attempt}")
 
@@ -75,16 +79,51 @@ def final(request: str) -> Final:
     return Final(event_id=f"event-{request}", request_id=request, status="completed")
 
 
+def keyed_call(request: str, key: str, answer: str = "a") -> Call:
+    return replace(whole_call(request), key=key, answer=answer)
+
+
+def response(request: str) -> Queued:
+    return replace(queued(request), completion_id=f"resp_{request}")
+
+
+def reading(*numbers: int, pieces: int = 3, ended: str = "whole") -> Reading:
+    """A reading of the response whose first attempt told the events 3 to 5, and its second one 6 to 8."""
+    told = tuple((number, number) for number in numbers)
+    text = "x" * pieces
+    return Reading(
+        request_id="read", told=told, text=text, whole="xxx" if ended == "whole" else "", ended=ended
+    )
+
+
+def step(place: int, attempt: int, first: int, following: int) -> Step:
+    return Step(request_id="read", place=place, attempt=attempt, first=first, next=following)
+
+
+def readings(*changed: Reading) -> Callable[[Facts], Facts]:
+    """Facts with other readings than those that are good."""
+    return lambda facts: replace(facts, readings=changed)
+
+
 CUT = {"at": KILLED_AT, "outcome": "cancelled"}
+BEGUN_AGAIN = "answer_begun_again"
+LATE = reading(0, 1, 2, 6, 7, 8, 9)  # began behind the dead attempt
 
 # Four requests: one answered; one cut and estimated; one estimated, then completed; one queued.
 # Of a fifth the ledger knows nothing, and its client saw nothing.
+# Three more under keys: lost, and its retry answered; answered in the end, and given away.
+# And a response whose first attempt was lost, as its readers were told it.
 ENGINE: tuple[Row, ...] = (
     *(accepted("whole.1"), ended("whole.1")),
     *(accepted("cut.1", at=99.0), ended("cut.1", **CUT)),
     *(accepted("late.1"), ended("late.1")),
     *(accepted("queued.1"), ended("queued.1")),
     *(accepted("unheard.1", at=99.9), ended("unheard.1", **CUT)),
+    *(accepted("lost.1", at=99.0), ended("lost.1", **CUT)),
+    *(accepted("retried.1"), ended("retried.1")),
+    *(accepted("given.1"), ended("given.1", at=99.5)),
+    *(accepted("read.1"), ended("read.1", **CUT)),
+    *(accepted("read.2"), ended("read.2")),
 )
 RECORDS: tuple[UsageRecord, ...] = (
     *(started("whole.1"), completed("whole.1")),
@@ -92,15 +131,27 @@ RECORDS: tuple[UsageRecord, ...] = (
     *(started("late.1"), estimate("late.1", Usage(input=7)), completed("late.1")),
     reversal("late.1", Usage(input=7)),
     *(started("queued.1", queued=True), completed("queued.1")),
+    *(started("lost.1", queued=True), unbilled("lost.1")),
+    *(started("retried.1", queued=True), completed("retried.1")),
+    *(started("given.1", queued=True), unbilled("given.1")),
+    *(started("read.1", queued=True), unbilled("read.1")),
+    *(started("read.2", queued=True), completed("read.2")),
 )
 GOOD = Facts(
     terms=Terms(tokens_per_s=10.0, progress_every_s=1.0, margin_s=0.5),
     engine=ENGINE,
     records=RECORDS,
-    sums=(Sum(day=DAY, requests=4, input=28, output=150, **PLACE),),
-    calls=(whole_call("whole"), cut_call("cut"), whole_call("late")),
-    queued=(queued("queued"),),
-    finals=(final("queued"), final("queued")),  # published twice, under one id
+    sums=(Sum(day=DAY, requests=6, input=42, output=230, **PLACE),),
+    calls=(
+        *(whole_call("whole"), cut_call("cut"), whole_call("late")),
+        *(replace(cut_call("lost"), key="k"), keyed_call("retried", "k"), keyed_call("retried", "k")),
+        keyed_call("given", "g"),
+    ),
+    queued=(queued("queued"), response("read")),
+    named=(Named(key="q", told=frozenset(["queued"]), stored=frozenset(["queued"])),),
+    readings=(reading(0, 1, 2, 3, 4, pieces=1, ended=BEGUN_AGAIN), LATE, LATE),
+    journal=(step(0, 1, 3, 5), step(1, 1, 5, 6), step(2, 2, 6, 6), step(3, 2, 6, 9)),
+    finals=(final("queued"), final("queued"), final("read")),  # published twice, under one id
     kills=(Kill(at=KILLED_AT, phase="streaming", in_flight=2),),
 )
 
@@ -195,6 +246,7 @@ BAD: dict[str, dict[str, Callable[[Facts], Facts]]] = {
         "missing": lambda f: replace(f, queued=(replace(queued("queued"), status="missing"),)),
         "failed": lambda f: replace(f, queued=(replace(queued("queued"), status="failed"),)),
         "without its answer": lambda f: replace(f, queued=(replace(queued("queued"), completion_id=""),)),
+        "a response": lambda f: replace(f, queued=(replace(response("read"), status="failed"),)),
     },
     "requests_end_once": {
         "never": lambda f: replace(f, finals=()),
@@ -206,6 +258,68 @@ BAD: dict[str, dict[str, Callable[[Facts], Facts]]] = {
     },
     "everything_settles": {
         "an open attempt": lambda f: replace(f, unsettled=("1 open attempt",)),
+    },
+    "keys_get_an_answer": {
+        "an error": lambda f: replace(
+            f, calls=(*f.calls, replace(keyed_call("retried", "k"), ended="error"))
+        ),
+        "nothing": lambda f: replace(f, calls=(*f.calls, replace(cut_call("lost"), key="other"))),
+    },
+    "retries_get_the_same_answer": {
+        "other bytes": lambda f: replace(f, calls=(*f.calls, keyed_call("retried", "k", answer="b"))),
+    },
+    "keys_are_billed_once": {
+        "each of two answers": lambda f: also(
+            instead(f, ended("lost.1", **CUT), ended("lost.1")), completed("lost.1")
+        ),
+        "for free": lambda f: instead(f, completed("retried.1"), unbilled("retried.1")),
+        "for free, long before a kill": lambda f: instead(
+            f, ended("given.1", at=99.5), ended("given.1", at=90.0)
+        ),
+        "an answer nobody made": lambda f: replace(f, calls=(*f.calls, keyed_call("nobody", "n"))),
+    },
+    "lost_runs_under_keys_are_not_billed": {
+        "as an estimate": lambda f: instead(f, unbilled("lost.1"), estimate("lost.1", Usage(input=7))),
+    },
+    "keys_make_one_request": {
+        "two told": lambda f: replace(f, named=(replace(f.named[0], told=frozenset(["queued", "read"])),)),
+        "two stored": lambda f: replace(
+            f, named=(replace(f.named[0], stored=frozenset(["queued", "read"])),)
+        ),
+        "none": lambda f: replace(f, named=(replace(f.named[0], stored=frozenset()),)),
+    },
+    "readings_have_an_end": {
+        "begun again at last": readings(reading(0, 1, 2, 3, pieces=0, ended=BEGUN_AGAIN)),
+        "begun again for nothing": readings(*[reading(0, 1, 2, ended=BEGUN_AGAIN)] * 2, LATE),
+        "refused": readings(reading(0, 1, 2, ended="400 invalid_value")),
+        "failed": readings(reading(0, 1, 2, ended="response.failed")),
+        "never": readings(reading(0, 1, 2, ended="never")),
+    },
+    "numbers_go_on_by_one": {
+        "one comes twice": readings(reading(0, 1, 2, 6, 6, 7, 8, 9)),
+        "one is missing": readings(reading(0, 1, 2, 6, 8, 9)),
+        "the first is missing": readings(reading(1, 2, 6, 7, 8, 9)),
+        "missing in the opening": readings(reading(0, 2, 6, 7, 8, 9)),
+        "behind the opening, of the only attempt": lambda f: replace(
+            without(f, accepted("read.1"), ended("read.1", **CUT), accepted("read.2"), ended("read.2")),
+            journal=(step(0, 1, 3, 9),),
+        ),
+        "back": readings(reading(0, 1, 2, 6, 7, 8, 3)),
+    },
+    "a_number_is_one_event": {
+        "told in two ways": readings(LATE, replace(LATE, told=(*LATE.told[:-1], (9, 10)))),
+    },
+    "readings_are_of_one_attempt": {
+        "of two": readings(reading(0, 1, 2, 3, 4, 5, 6, 7, 8, 9)),
+        "of none": lambda f: replace(f, journal=f.journal[:2]),
+        "a piece is missing": readings(replace(LATE, text="xx")),
+    },
+    "journals_are_one_row": {
+        "a place is taken from another": lambda f: replace(
+            f, journal=(*f.journal[:2], step(2, 1, 6, 8), f.journal[3])
+        ),
+        "a place is missing": lambda f: replace(f, journal=(f.journal[0], *f.journal[2:])),
+        "an attempt comes back": lambda f: replace(f, journal=(*f.journal, step(4, 1, 9, 9))),
     },
 }
 CASES = [
@@ -233,7 +347,7 @@ def test_an_estimate_may_lack_more_where_commits_had_been_held_back() -> None:
     low = instead(
         GOOD, estimate("cut.1", Usage(input=7, output=30)), estimate("cut.1", Usage(input=7, output=20))
     )
-    sums = (replace(GOOD.sums[0], output=140),)
+    sums = (replace(GOOD.sums[0], output=220),)
     assert [] != violations(replace(low, sums=sums))
     held_back = (replace(GOOD.kills[0], held_back_s=0.5),)
     assert [] == violations(replace(low, sums=sums, kills=held_back))

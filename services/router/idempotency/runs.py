@@ -9,6 +9,7 @@ from functions.request.idempotency import IN_USE, NOT_KEPT, OTHER_BODY, KeyedCal
 from services.front.call import Call, Reply
 from services.front.limits import FULL
 from services.router.idempotency.claims import Claim, Claims
+from services.router.idempotency.later import Later
 from services.router.idempotency.ports import Ports
 from services.router.idempotency.recording import Ended, Recording
 from services.router.idempotency.result import Result, refuse, replay
@@ -211,7 +212,8 @@ class Runs:
             self._tell(CLOSING, asked.waiting)
             return None
         run.begun.set_result(True)
-        alone = _Alone(self, len(asked.call.body))
+        alone, later = _Alone(self, len(asked.call.body)), Later()
+        asked.call.later = later
         recording = Recording(asked.waiting.reply, self._ports.budget, alone.goes_on)
         try:
             self._go(asked, recording)
@@ -222,6 +224,7 @@ class Runs:
             await self._claims.keep(run.claim, ended.result)
             return ended.result or NOT_KEPT
         finally:
+            later.over()
             recording.deliver()
             alone.over()
 

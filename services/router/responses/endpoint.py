@@ -44,7 +44,7 @@ class Responses(Chat):
         else:
             told = ResponseReply(reply, asked.response, self._now)
         chat = Call(call.method, call.target, call.headers, asked.body, call.version, call.keep_alive)
-        chat.watched = call.watched
+        chat.watched, chat.later = call.watched, call.later
         super()._serve(key, chat, told)
 
     def _stored(self, key: ApiKey, asked: Asked, call: Call, reply: Reply) -> ResponseReply | None:

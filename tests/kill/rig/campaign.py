@@ -9,6 +9,8 @@ from itertools import repeat
 from typing import Any
 
 from tests.kill.facts import Facts, is_reversal
+from tests.kill.followed import BEGUN_AGAIN
+from tests.kill.keyed import given_away
 from tests.kill.oracle import unrecorded
 from tests.kill.rig.load import Work
 from tests.kill.rig.phases import UNDER_LOAD, WHEN_IDLE
@@ -19,24 +21,28 @@ LONG_DOWN_S = LEASE_S + CLOCK_SKEW_S + 0.5  # so that leases are over at the sta
 TRIES = 10  # for one strike that hits, at most
 
 STRIKES = UNDER_LOAD | WHEN_IDLE
+AT_AN_END = frozenset({"before_completed", "mid_result"})
 WITHOUT_A_KILL = frozenset({"drained", "lost_leases"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Size:
-    """How much is asked, and how often each phase is to be hit; those that kill nobody need `others`."""
+    """How much is asked, and how often each phase is to be hit; those that kill nobody need `others`, and
+    those that strike at the end of an answer `ends`.
+    """
 
     work: Work
     hits: int
+    ends: int
     others: int
 
     def of(self, name: str) -> int:
         """How often a phase is to be hit."""
-        return self.others if name in WITHOUT_A_KILL else self.hits
+        return self.others if name in WITHOUT_A_KILL else self.ends if name in AT_AN_END else self.hits
 
 
-CI = Size(work=Work(queued=300, synchronous=100), hits=2, others=1)
-SOAK = Size(work=Work(queued=2_000, synchronous=500), hits=6, others=3)
+CI = Size(work=Work(queued=300, synchronous=100), hits=2, ends=1, others=1)
+SOAK = Size(work=Work(queued=2_000, synchronous=500), hits=6, ends=6, others=3)
 
 
 @dataclass
@@ -114,6 +120,20 @@ def numbers(facts: Facts) -> dict[str, Any]:
             "made": len(facts.calls),
             "saw_a_byte": sum(call.saw_byte for call in facts.calls),
             **Counter(call.ended for call in facts.calls),
+            "streamed": sum(call.streamed for call in facts.calls),
+            "streams_cut": sum(call.streamed and call.ended == "cut" for call in facts.calls),
+        },
+        "keys": {
+            "of_calls": len({call.key for call in facts.calls if call.key}),
+            "calls": sum(bool(call.key) for call in facts.calls),
+            "whole": sum(call.key != "" and call.ended == "whole" for call in facts.calls),
+            "given_away": len(given_away(facts)),
+            "of_queued": len(facts.named),
+        },
+        "followed": {
+            "responses": len({reading.request_id for reading in facts.readings}),
+            "connections": sum(reading.connections for reading in facts.readings),
+            "begun_again": sum(reading.ended == BEGUN_AGAIN for reading in facts.readings),
         },
         "engine": {"attempts": len(facts.accepted), "without_a_record": len(unrecorded(facts))},
         "ledger": {

@@ -10,10 +10,14 @@ from tests.kill.rig.load import Work
 from tests.kill.rig.processes import LOOK_EVERY_S, PATIENCE_S, until
 from tests.kill.rig.remains import half_done
 from tests.kill.rig.rig import CLOCK_SKEW_S, SWEEP_EVERY_S, Rig
-from tests.kill.rig.strace import Write, die, disturbed, hang
+from tests.kill.rig.strace import Write, die, disturbed, hang, slow
 
 PROBES = 4
+READERS = 2
 MORE_THAN_ENOUGH = 1_000  # tokens
+A_FEW = 20  # of them
+SLOW_WRITE_MS = 20  # as long as a usage record waits for company
+RESULT_SYNCS = 6  # from the end of an answer under a key to its bill, about
 NEVER_S = "3600"
 DIES_WITHIN_S = 5.0
 JUST_NOW_S = 0.5
@@ -35,10 +39,14 @@ async def before_started(rig: Rig) -> bool:
 
 
 async def streaming(rig: Rig) -> bool:
-    """Clients have seen tokens, and the engine pauses; sometimes for long, so that progress is recorded."""
+    """Clients have seen tokens, and the engine pauses; sometimes for long, so that progress is recorded. Some
+    of them will come again: with a key, or as readers of a response in the background.
+    """
     tokens = rig.dice.choice([1, 10, 900])
     await rig.engine.hold("after_tokens", tokens)
     probes = rig.load.probe(streams=PROBES, tokens=MORE_THAN_ENOUGH)
+    rig.load.retry(streams=1, wholes=1, tokens=min(tokens, A_FEW) + A_FEW)
+    rig.load.follow(min(tokens, A_FEW) + A_FEW)
     await until(lambda: all(call.tokens >= tokens for call in probes), "clients see tokens")
     await asyncio.sleep(rig.dice.choice([0.0, 0.5, 2.5]))
     rig.kill("streaming")
@@ -58,6 +66,26 @@ async def before_completed(rig: Rig) -> bool:
         await until(lambda: all(call.answered for call in probes), "clients have their answers")
         rig.kill("before_completed", still_since=hung)
     return True
+
+
+async def mid_result(rig: Rig, at: int | None = None) -> bool:
+    """Calls with a key have their answers from the engine, and on the way of these to the store, to the
+    client and to the ledger the `at`-th sync is the last: any, unless it is given. The disk is slow, so that
+    whoever does not wait for another is ahead of it.
+    """
+    await rig.idle()
+    await rig.engine.hold("before_end")
+    rig.load.retry(streams=PROBES // 2, wholes=PROBES // 2, tokens=30)
+    await _held(rig, PROBES)
+    await asyncio.sleep(0.3)  # for the commit of `started`
+    at = at or rig.dice.randint(1, RESULT_SYNCS)
+    async with disturbed(rig.platform.pid, die("fdatasync", at=at), slow("pwrite64", by_ms=SLOW_WRITE_MS)):
+        in_flight = rig.load.in_flight
+        await rig.engine.release()
+        struck = await rig.platform.dies(within_s=DIES_WITHIN_S)
+        rig.note_kill("mid_result", time.time(), in_flight)
+    rig.platform.kill()
+    return struck
 
 
 async def mid_commit(rig: Rig) -> bool:
@@ -106,7 +134,9 @@ async def lost_leases(rig: Rig) -> bool:
     await rig.restart(LEASE_S=f"{SHORT_LEASE_S:g}", HEARTBEAT_S=NEVER_S)
     await rig.engine.hold("before_end")
     rig.load.begin(Work(queued=2 * PROBES, synchronous=PROBES))
-    await _held(rig, 3 * PROBES)
+    for _ in range(READERS):
+        rig.load.follow(A_FEW)
+    await _held(rig, 3 * PROBES + READERS)
     rig.platform.freeze()
     await asyncio.sleep(SHORT_LEASE_S + CLOCK_SKEW_S + SWEEP_EVERY_S)
     rig.platform.thaw()
@@ -154,4 +184,4 @@ UNDER_LOAD: dict[str, Strike] = {
     "mid_commit": mid_commit,
     "drained": drained,
 }
-WHEN_IDLE: dict[str, Strike] = {"mid_ack": mid_ack, "lost_leases": lost_leases}
+WHEN_IDLE: dict[str, Strike] = {"mid_result": mid_result, "mid_ack": mid_ack, "lost_leases": lost_leases}

@@ -1,7 +1,8 @@
 """What a stopped or dead platform left in its data folder, read by the platform's own adapters."""
 
 import shutil
-from collections.abc import AsyncIterator
+from collections import defaultdict
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -18,12 +19,13 @@ from services.adapters.dead_letter import DeadLetter
 from services.adapters.local.folder import DataFolder
 from services.adapters.sqlite.bus import SqliteBus
 from services.adapters.sqlite.database import Database
+from services.adapters.sqlite.journal import SqliteJournal
 from services.adapters.sqlite.ledger import SqliteUsageLedger
 from services.adapters.sqlite.requests import SqliteRequests
 from services.adapters.sqlite.schema import DATA
 from services.requests.ingest import received
 from services.runtime.first_start import DEFAULT_TENANT
-from tests.kill.facts import Final
+from tests.kill.facts import Final, Step
 
 DATABASE = "data.db"
 ORACLE = Subscription(topic=topic_by_type(type_of(InferenceCompleted)), consumer="oracle")
@@ -35,6 +37,7 @@ class Stores:
     """What lies in one data file."""
 
     bus: SqliteBus
+    journal: SqliteJournal
     ledger: SqliteUsageLedger
     requests: SqliteRequests
 
@@ -51,6 +54,7 @@ async def opened(folder: Path) -> AsyncIterator[Stores]:
     try:
         yield Stores(
             bus=await SqliteBus.open(database, _now),
+            journal=SqliteJournal(database, _now),
             ledger=SqliteUsageLedger(database, _now),
             requests=SqliteRequests(database, _now),
         )
@@ -75,6 +79,8 @@ class Remains:
 
     records: tuple[UsageRecord, ...]
     finals: tuple[Final, ...]
+    stored: dict[str, frozenset[str]]  # the requests of each trace
+    journal: tuple[Step, ...]
     dead: tuple[DeadLetter, ...]
     unsettled: tuple[str, ...]
 
@@ -83,9 +89,13 @@ async def read(folder: Path) -> Remains:
     """What lies in the folder of a platform that was stopped."""
     async with opened(folder) as stores:
         pages = await stores.ledger.pages(limit=ALL)
+        finals = tuple(map(_final, await stores.waiting(ORACLE.name)))
+        ended = {final.request_id for final in finals}
         return Remains(
             records=tuple(record for stored in pages for record in stored.page.records),
-            finals=tuple(map(_final, await stores.waiting(ORACLE.name))),
+            finals=finals,
+            stored=await _by_trace(stores, ended),
+            journal=tuple([step for name in sorted(ended) for step in await _journal(stores, name)]),
             dead=tuple(await stores.bus.dead_letters(ALL)),
             unsettled=(*await _undelivered(stores), *await _open(stores)),
         )
@@ -95,6 +105,22 @@ def _final(message: Message) -> Final:
     envelope = decode(message.attributes, message.data, KNOWN)
     assert isinstance(envelope.event, InferenceCompleted)
     return Final(event_id=envelope.id, request_id=envelope.event.request_id, status=envelope.event.status)
+
+
+async def _by_trace(stores: Stores, names: Iterable[str]) -> dict[str, frozenset[str]]:
+    found: dict[str, set[str]] = defaultdict(set)
+    for name in names:
+        stored = await stores.requests.get(name)
+        if stored is not None and stored.document.traceparent:
+            found[stored.document.traceparent.split("-")[1]].add(name)
+    return {trace: frozenset(of_trace) for trace, of_trace in found.items()}
+
+
+async def _journal(stores: Stores, name: str) -> list[Step]:
+    return [
+        Step(request_id=name, place=entry.place, attempt=entry.attempt, first=entry.first, next=entry.next)
+        for entry in await stores.journal.read(name, 0, ALL)
+    ]
 
 
 async def _undelivered(stores: Stores) -> list[str]:

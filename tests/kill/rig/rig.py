@@ -9,7 +9,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from tests.kill.facts import Facts, Kill, Queued, Sum, Terms
+from tests.kill.facts import Facts, Kill, Named, Queued, Sum, Terms
 from tests.kill.rig import remains
 from tests.kill.rig.calls import Call
 from tests.kill.rig.load import Load
@@ -81,6 +81,7 @@ class Rig:
     async def idle(self) -> None:
         """Waits until nothing is under way."""
         await self.load.done()
+        await self.load.all_read()
         begun = [name for name in self.load.acknowledged if name not in self._ended]
         ended = await self._read(begun, within_s=ENDS_WITHIN_S)
         self._ended.update(request.request_id for request in ended)
@@ -88,6 +89,7 @@ class Rig:
     async def facts(self) -> Facts:
         """Waits until nothing is left to do, stops the platform and asks everybody."""
         await self.idle()
+        await self.load.ask_again()
         queued = await self._read(self.load.acknowledged, within_s=0)
         sums, left = await self._settled()
         return Facts(
@@ -97,6 +99,12 @@ class Rig:
             sums=tuple(map(_sum, sums)),
             calls=tuple(call.fact() for call in self.load.calls),
             queued=queued,
+            named=tuple(
+                Named(key=key, told=frozenset(told), stored=left.stored.get(key, frozenset()))
+                for key, told in self.load.told.items()
+            ),
+            readings=tuple(reading for one in self.load.followers for reading in one.readings),
+            journal=left.journal,
             finals=left.finals,
             kills=tuple(self.kills),
             dead_letters=tuple(f"{dead.subscription}: {dead.reason}" for dead in left.dead),

@@ -28,11 +28,19 @@ def die(call: Write, *, at: int) -> str:
     return f"{call}:signal=KILL:when={at}"
 
 
+def slow(call: Write, *, by_ms: int) -> str:
+    """Every such call takes so much longer."""
+    return f"{call}:delay_enter={by_ms}ms"
+
+
 @asynccontextmanager
-async def disturbed(pid: int, injection: str) -> AsyncIterator[None]:
-    """A process whose calls are disturbed; left in peace at the end, if it still lives."""
-    name = injection.partition(":")[0]
-    options = ("-e", f"trace={name}", "-e", f"inject={injection}", "-o", os.devnull)
+async def disturbed(pid: int, *injections: str) -> AsyncIterator[None]:
+    """A process whose calls are disturbed, those of a name in one way; left in peace at the end, if it still
+    lives.
+    """
+    names = ",".join(injection.partition(":")[0] for injection in injections)
+    disturb = [option for injection in injections for option in ("-e", f"inject={injection}")]
+    options = ("-e", f"trace={names}", *disturb, "-o", os.devnull)
     # Asked politely to end, strace would first wait for a call that hangs.
     async with _strace(pid, *options, farewell=signal.SIGKILL):
         yield

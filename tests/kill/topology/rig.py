@@ -29,6 +29,9 @@ PUBLISHED_WITHIN_S = 60.0
 class PublishingLoad(Load):
     """Half of what is queued is published by Google's own client."""
 
+    kinds = ("stream", "whole")
+    ways = ("posted", "published")
+
     def open(self, platform: SeveralProcesses) -> None:
         """Connects as an app would."""
         transport = pubsub_v1.PublisherClient.get_transport_class("grpc")

@@ -1,11 +1,13 @@
 """Runs on stores that may be away or slow: what is kept, when, and what is not."""
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from events.usage import Completed, Started, UsageRecord
 from tests.services.router.idempotency.asking import KEY, STREAM, ask, none_under_way, said, the_call
 from tests.support import client
 from tests.support.keyed import QUICK, StoredRuns
@@ -14,6 +16,13 @@ from tests.support.upstream import Upstream, answers, begins, closes, streams
 from tests.support.wire import DONE, chat, completion, delta, problem
 
 pytestmark = pytest.mark.anyio
+
+
+def completed(records: Sequence[UsageRecord]) -> list[str]:
+    """Whose calls' ends are recorded, in their order."""
+    keyed = {record.attempt: record.queued for record in records if isinstance(record, Started)}
+    ends = [record.attempt for record in records if isinstance(record, Completed)]
+    return ["with a key" if keyed[attempt] else "without a key" for attempt in ends]
 
 
 # --- what is kept, and when
@@ -49,6 +58,32 @@ async def test_the_last_event_of_a_stream_is_given_only_once_it_is_stored(
             told += piece
 
     assert b"".join(STREAM) == told
+
+
+async def test_an_answer_is_billed_only_once_it_is_stored(
+    router: Routed, engine: Upstream, keyed: StoredRuns
+) -> None:
+    keyed.bodies.door.clear()
+    asked = asyncio.create_task(ask(router))
+    await keyed.bodies.asked.wait()
+    await router.call(chat())
+    before = completed(await router.tap.has(3))
+    keyed.bodies.door.set()
+    await asked
+
+    assert ["without a key"] == before
+    assert ["without a key", "with a key"] == completed(await router.tap.has(4))
+
+
+async def test_what_was_told_of_a_stream_that_broke_off_is_billed_too(
+    router: Routed, engine: Upstream
+) -> None:
+    engine.will(begins(delta("Hel"), then=closes))
+    await ask(router, stream=True)
+    (_, ended) = await router.tap.has(2)
+
+    assert isinstance(ended, Completed)
+    assert ("engine_died", True) == (ended.outcome, ended.billed)
 
 
 async def test_nothing_of_key_or_answer_is_stored_in_clear(
