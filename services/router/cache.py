@@ -34,6 +34,7 @@ from services.front.call import Call, Reply
 from services.front.limits import Budget
 from services.router.cache_memory import MemoryTier
 from services.router.exchange import EVENT_STREAM
+from services.router.idempotency.later import Later, bill
 from services.router.metrics import Metrics
 from services.router.order import REHEARSAL
 from services.router.tape import Recorded, Tape
@@ -126,6 +127,7 @@ class Asked:
     generations: Generations  # as they were before the engine was asked
     began: float
     reply: Reply
+    later: Later | None  # where the bill waits
     key: str = ""
     entry: str = ""
 
@@ -206,6 +208,7 @@ class AnswerCache:
             generations=generations,
             began=self._ports.clock(),
             reply=reply,
+            later=call.later,
         )
         secret = self._secrets.get(caller.tenant)
         hit = None if secret is None else self._look_here(asked, secret)
@@ -325,7 +328,7 @@ class AnswerCache:
             first_byte_ms=round(took_s * 1000),
             hit=hit.tier,
         )
-        ports.recorder.add(record)
+        bill(asked.later, ports.recorder.add, record)
         ports.metrics.looked(hit.tier)
 
     # --- an answer that was made

@@ -1,6 +1,10 @@
 """What is not said of a call before it is stored what it came to."""
 
 from collections.abc import Callable
+from functools import partial
+from typing import TypeVar
+
+T = TypeVar("T")
 
 
 class Later:
@@ -27,3 +31,11 @@ class Later:
         waiting, self._waiting = self._waiting, []
         for say in waiting:
             say()
+
+
+def bill(later: Later | None, add: Callable[[T], None], record: T) -> None:
+    """Adds it then; now, where nothing is waited for."""
+    if later is None:
+        add(record)
+    else:
+        later.do(partial(add, record))

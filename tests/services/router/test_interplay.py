@@ -99,3 +99,20 @@ async def test_an_answer_of_the_cache_is_kept_under_a_key_too(
     assert 1 == len({answer.body for answer in answers})
     assert [False, False, True] == [REPLAYED in answer.headers for answer in answers]
     assert answers[1].headers["cache-status"] == answers[2].headers["cache-status"]
+
+
+async def test_a_hit_under_a_key_is_billed_once_it_is_kept(
+    engine: Upstream, keyed: StoredRuns, tmp_path: Path
+) -> None:
+    """Else a death in between had its retry billed, too."""
+    async with routed(engine.url, keyed=keyed, stored=StoredCache(folder=tmp_path)) as it:
+        await it.call(chat(temperature=0))
+        await it.tap.has(2)
+        keyed.bodies.door.clear()
+        asked = asyncio.create_task(ask(it, temperature=0))
+        await keyed.bodies.asked.wait()
+        await asyncio.sleep(0.02)
+        assert 2 == len(it.tap.records)
+        keyed.bodies.door.set()
+        assert 200 == (await asked).status
+        assert 3 == len(await it.tap.has(3))
