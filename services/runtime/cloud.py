@@ -59,7 +59,7 @@ TOPICS = tuple(row.topic for row in EVENTS)
 CONFIG_POLL_S = 5.0
 CONFIG_WITHIN_S = 60.0
 PAUSE_S = 1.0
-LINGERS = Lingers(started_s=0.05, other_s=0.25, pages_in_flight=4, apart=True)  # every page is paid for
+LINGERS = Lingers(started_s=0.1, other_s=0.25, pages_in_flight=4, apart=True)  # every page is paid for
 
 log = logging.getLogger("penstock.cloud")
 

@@ -8,7 +8,7 @@ from events.bus import Publisher
 from events.usage import UsageRecord
 from services.usage.recorder import CLOSES_WITHIN_S, REFUSE, Lingers, Spool, UsageRecorder, Waiter
 
-ENOUGH = 50  # starts that are worth a page: a fiftieth of a write each
+ENOUGH = 100  # starts that are worth a page: a fiftieth of a write each, since it is also marked as folded
 
 
 class StartsApart(UsageRecorder):
