@@ -30,6 +30,12 @@ class Serving:
             while self.front.connections:
                 await asyncio.sleep(0.01)
 
+    async def all_given_back(self) -> None:
+        """Waits until nothing of the budget is used any more."""
+        async with asyncio.timeout(PATIENCE_S):
+            while self.budget.used:
+                await asyncio.sleep(0.001)
+
 
 @asynccontextmanager
 async def serving(

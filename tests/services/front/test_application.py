@@ -31,7 +31,7 @@ async def test_a_call_is_answered_and_the_connection_kept() -> None:
 
         assert [b"POST /a?b=c body"] * 2 == [answer.body for answer in answers]
         assert {"16"} == {answer.headers["content-length"] for answer in answers}
-        assert 0 == it.budget.used
+        await it.all_given_back()
 
 
 async def test_headers_sent_twice_are_joined() -> None:
@@ -72,8 +72,7 @@ async def test_whoever_answers_hears_that_the_client_left(leave: Callable[[Clien
         reply.write(b"late")
         reply.finish()
         await it.all_left()
-
-        assert 0 == it.budget.used
+        await it.all_given_back()
     assert ["gone"] == held.heard
 
 
@@ -88,7 +87,7 @@ async def test_a_body_that_is_too_large_is_refused(framing: bytes) -> None:
         answer = await client.response()
 
         assert (413, "request_too_large") == (answer.status, answer.error["code"])
-        assert 0 == it.budget.used
+        await it.all_given_back()
 
 
 async def test_a_body_there_is_no_memory_for_is_refused() -> None:
@@ -96,7 +95,7 @@ async def test_a_body_there_is_no_memory_for_is_refused() -> None:
         answer = await client.ask("POST", "/", b"body")
 
         assert (503, "overloaded") == (answer.status, answer.error["code"])
-        assert 0 == it.budget.used
+        await it.all_given_back()
 
 
 async def test_whoever_answers_a_slow_client_is_paused_until_it_caught_up() -> None:
@@ -113,7 +112,7 @@ async def test_whoever_answers_a_slow_client_is_paused_until_it_caught_up() -> N
         await held.hears("resumed")
         reply.finish()
         assert b"" == await client.chunk()
-        assert 0 == it.budget.used
+        await it.all_given_back()
 
 
 async def test_a_client_that_takes_nothing_is_cut() -> None:
@@ -129,8 +128,7 @@ async def test_a_client_that_takes_nothing_is_cut() -> None:
             reply.write(bytes(BIG))
         await held.hears("gone")
         await it.all_left()
-
-        assert 0 == it.budget.used
+        await it.all_given_back()
 
 
 async def test_a_reply_broken_off_is_never_mistaken_for_a_whole_one() -> None:
